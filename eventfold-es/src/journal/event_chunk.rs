@@ -1,5 +1,6 @@
 //! The events of many commits, as they are read to be handled once.
 
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -49,6 +50,19 @@ enum IdPlace {
     Escaped(usize),
 }
 
+/// A place among the events of a chunk.
+#[derive(Debug, Default)]
+pub(crate) struct EventPlace {
+    /// The place among the commits.
+    commit: usize,
+    append: usize,
+    line: usize,
+    /// The number of passed events of the commit.
+    passed: u64,
+    /// The place among the events from the files.
+    read: usize,
+}
+
 impl EventChunk {
     pub(crate) fn of_commits(commits: Vec<Arc<RecordedCommit>>) -> Self {
         Self {
@@ -69,11 +83,6 @@ impl EventChunk {
     /// Sets the text, of which all added strings are slices.
     pub(super) fn finish(&mut self, text: String) {
         self.read.text = text;
-    }
-
-    /// The number of events, at least those of the text.
-    pub(crate) fn len(&self) -> usize {
-        self.commits.len() + self.read.events.len()
     }
 
     pub(super) fn text_bytes(&self) -> u64 {
@@ -132,27 +141,52 @@ impl EventChunk {
 
     /// The events, in their order.
     pub(crate) fn events(&self) -> impl Iterator<Item = CommittedEvent<'_>> {
-        let in_memory = self.commits.iter().flat_map(|commit| commit.events());
-        in_memory.chain(self.read.events())
+        let mut place = EventPlace::default();
+        iter::from_fn(move || self.next(&mut place))
+    }
+
+    /// The event at a place, which moves behind it.
+    pub(crate) fn next(&self, place: &mut EventPlace) -> Option<CommittedEvent<'_>> {
+        while let Some(commit) = self.commits.get(place.commit) {
+            let Some(append) = commit.appends.get(place.append) else {
+                (place.commit, place.append, place.passed) = (place.commit + 1, 0, 0);
+                continue;
+            };
+            let Some(line) = append.lines.get(place.line) else {
+                (place.append, place.line) = (place.append + 1, 0);
+                continue;
+            };
+            let event = CommittedEvent {
+                position: commit.first_position + place.passed,
+                stream: append.stream.borrowed(),
+                version: append.first_version + place.line as u64,
+                time: commit.time,
+                line,
+            };
+            place.line += 1;
+            place.passed += 1;
+            return Some(event);
+        }
+        let event = self.read.events.get(place.read)?;
+        place.read += 1;
+        self.read.event(event)
     }
 }
 
 impl ReadEvents {
-    fn events(&self) -> impl Iterator<Item = CommittedEvent<'_>> {
-        self.events.iter().filter_map(|event| {
-            Some(CommittedEvent {
-                position: event.position,
-                stream: StreamRef {
-                    aggregate_type: self.types.get(event.aggregate_type)?,
-                    instance_id: match &event.id {
-                        IdPlace::Text(place) => self.text.get(place.clone())?,
-                        IdPlace::Escaped(index) => self.escaped.get(*index)?,
-                    },
+    fn event(&self, event: &ReadEvent) -> Option<CommittedEvent<'_>> {
+        Some(CommittedEvent {
+            position: event.position,
+            stream: StreamRef {
+                aggregate_type: self.types.get(event.aggregate_type)?,
+                instance_id: match &event.id {
+                    IdPlace::Text(place) => self.text.get(place.clone())?,
+                    IdPlace::Escaped(index) => self.escaped.get(*index)?,
                 },
-                version: event.version,
-                time: event.time,
-                line: self.text.get(event.line.clone())?,
-            })
+            },
+            version: event.version,
+            time: event.time,
+            line: self.text.get(event.line.clone())?,
         })
     }
 }

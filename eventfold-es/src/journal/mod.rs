@@ -55,7 +55,7 @@ pub use damage::Damage;
 pub(crate) use damage::JournalError;
 pub(crate) use directory::Directory;
 pub use durability::Durability;
-pub(crate) use event_chunk::EventChunk;
+pub(crate) use event_chunk::{EventChunk, EventPlace};
 use extent::Extent;
 pub(crate) use followers::{Followers, Types, Waiting};
 pub(crate) use inherited::{Inherited, SeenBefore};

@@ -2,25 +2,22 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
-use super::decoder::{Decoded, Decoder};
 use crate::error::StoreError;
-use crate::journal::{Cursor, EventChunk, Log, RecordedCommit, TextPlace, Types};
+use crate::journal::{Cursor, EventChunk, Log, TextPlace, Types};
 use crate::runtime::blocking;
 
 /// The number of bytes of the journal in a chunk from the files.
 const CHUNK_BYTES: u64 = 256 << 10;
-/// The maximum number of chunks that are decoded ahead, apart from the chunk that is being decoded and the chunk that is
-/// being read.
-const AHEAD: usize = 3;
-
-/// A chunk from the files, and its events.
-type Read<T> = Result<(EventChunk, Decoded<T>), StoreError>;
+/// The maximum number of chunks that are ready, apart from the chunk that the reader has and the chunk that is being read.
+const AHEAD: usize = 4;
+/// The number of chunks for which there is room when the reading goes on.
+const ROOM: usize = 2;
 
 /// The place of a reader in the journal.
-pub(super) struct Chunks<T> {
+pub(super) struct Chunks {
     log: Arc<dyn Log>,
     durable: watch::Receiver<u64>,
     closing: watch::Receiver<bool>,
@@ -29,8 +26,8 @@ pub(super) struct Chunks<T> {
     pub(super) types: Types,
     /// The position of the last event that the reader wants.
     pub(super) until: Option<u64>,
-    /// The next chunks from the files. They are read and decoded while the reader handles the previous chunk.
-    ahead: Option<mpsc::Receiver<JoinHandle<Read<T>>>>,
+    /// The next chunks from the files. They are read while the reader handles the previous chunk.
+    ahead: Option<mpsc::Receiver<Result<EventChunk, StoreError>>>,
     /// Used chunks, whose memory serves for the next chunks.
     used: Used,
     /// The error behind the last chunk.
@@ -40,18 +37,13 @@ pub(super) struct Chunks<T> {
 type Used = Arc<Mutex<Vec<EventChunk>>>;
 
 /// The result of waiting for the next chunk.
-pub(super) enum Chunk<T> {
-    /// From memory.
-    Commits(Vec<Arc<RecordedCommit>>),
-    /// From the files.
-    Events(Decoded<T>),
+pub(super) enum Chunk {
+    Events(EventChunk),
     Failed(StoreError),
-    End {
-        is_closed: bool,
-    },
+    End { is_closed: bool },
 }
 
-impl<T> Chunks<T> {
+impl Chunks {
     pub(super) fn new(log: Arc<dyn Log>, closing: watch::Receiver<bool>) -> Self {
         Self {
             durable: log.durable(),
@@ -102,14 +94,17 @@ impl<T> Chunks<T> {
     }
 }
 
-impl<T: Send + 'static> Chunks<T> {
+impl Chunks {
     /// Waits for the next chunk, and returns it with `self`.
-    pub(super) async fn next(mut self: Box<Self>, decoder: Decoder<T>) -> (Box<Self>, Chunk<T>) {
-        let next = self.wait(decoder).await;
+    pub(super) async fn next(mut self: Box<Self>, used: EventChunk) -> (Box<Self>, Chunk) {
+        if self.ahead.is_some() {
+            lock(&self.used).push(used);
+        }
+        let next = self.wait().await;
         (self, next.unwrap_or_else(Chunk::Failed))
     }
 
-    async fn wait(&mut self, decoder: Decoder<T>) -> Result<Chunk<T>, StoreError> {
+    async fn wait(&mut self) -> Result<Chunk, StoreError> {
         loop {
             if let Some(failure) = self.failure.take() {
                 return Err(failure);
@@ -124,34 +119,32 @@ impl<T: Send + 'static> Chunks<T> {
                 return Ok(Chunk::End { is_closed: false });
             }
             if let Some(ahead) = &mut self.ahead {
-                let Some(reading) = ahead.recv().await else {
+                let Some(read) = ahead.recv().await else {
                     self.ahead = None;
+                    lock(&self.used).clear();
                     continue;
                 };
-                let (mut chunk, events) = reading.await.unwrap_or(Err(StoreError::RuntimeGone))?;
+                let mut chunk = read?;
                 self.log.pass_text(&mut self.cursor, &chunk)?;
                 self.failure = chunk.take_failure().map(StoreError::from);
-                lock(&self.used).push(chunk);
-                return Ok(Chunk::Events(events));
+                return Ok(Chunk::Events(chunk));
             }
             if self.cursor.position >= self.durable() {
                 self.wait_behind().await;
                 continue;
             }
             if let Some(commits) = self.log.read_recent(&mut self.cursor) {
-                return Ok(Chunk::Commits(commits));
+                return Ok(Chunk::Events(EventChunk::of_commits(commits)));
             }
             // The first chunk may be enough, as for a page.
             if let Some(place) = self.cursor.text_place() {
                 let (sender, ahead) = mpsc::channel(AHEAD);
                 let (log, used) = (Arc::clone(&self.log), Arc::clone(&self.used));
-                let decoder = decoder.clone();
-                tokio::spawn(read_text_ahead(log, place, used, decoder, sender));
+                tokio::spawn(read_text_ahead(log, place, used, sender));
                 self.ahead = Some(ahead);
                 continue;
             }
-            let reading = read_first(Arc::clone(&self.log), self.cursor, decoder.clone());
-            let (events, cursor) = reading.await?;
+            let (events, cursor) = read_first(Arc::clone(&self.log), self.cursor).await?;
             self.cursor = cursor;
             return Ok(Chunk::Events(events));
         }
@@ -159,59 +152,61 @@ impl<T: Send + 'static> Chunks<T> {
 }
 
 /// Reads the events behind a cursor.
-async fn read_first<T: Send + 'static>(
+async fn read_first(
     log: Arc<dyn Log>,
     mut cursor: Cursor,
-    decoder: Decoder<T>,
-) -> Result<(Decoded<T>, Cursor), StoreError> {
+) -> Result<(EventChunk, Cursor), StoreError> {
     let what = || "reading the journal".to_owned();
     // On a task of its own, whose end does not depend on the reader.
     let reading = tokio::spawn(blocking(what, move || {
         let chunk = log.read_events(&mut cursor, CHUNK_BYTES, EventChunk::default())?;
-        Ok((decoder.decode(&chunk), cursor))
+        Ok((chunk, cursor))
     }));
     reading.await.unwrap_or(Err(StoreError::RuntimeGone))
 }
 
-/// Reads the text of the files up to its end, and decodes each chunk on a thread of its own. It ends early if the reader is
-/// gone.
-async fn read_text_ahead<T: Send + 'static>(
-    log: Arc<dyn Log>,
-    mut place: TextPlace,
-    used: Used,
-    decoder: Decoder<T>,
-    chunks: mpsc::Sender<JoinHandle<Read<T>>>,
-) {
-    loop {
-        let Ok(room) = chunks.reserve().await else {
-            return;
-        };
-        let reader = Arc::clone(&log);
-        let memory = lock(&used).pop().unwrap_or_default();
+type Ahead = mpsc::Sender<Result<EventChunk, StoreError>>;
+
+/// Reads the text of the files up to its end, and finds its events. It ends early if the reader is gone. While the reader is
+/// slower, it occupies no thread.
+async fn read_text_ahead(log: Arc<dyn Log>, mut place: TextPlace, used: Used, chunks: Ahead) {
+    // Only this task adds chunks, so that the room stays.
+    while chunks.reserve_many(ROOM).await.is_ok() {
+        let (log, used, chunks) = (Arc::clone(&log), Arc::clone(&used), chunks.clone());
+        let ahead = chunks.clone();
         let what = || "reading the journal".to_owned();
-        let read = blocking(what, move || {
-            let chunk = reader.read_text(&mut place, CHUNK_BYTES, memory)?;
-            Ok((chunk, place))
-        });
-        let chunk = match read.await {
-            Ok((Some(chunk), behind)) => {
-                place = behind;
-                chunk
-            }
-            Ok((None, _)) => return,
+        match blocking(what, move || Ok(fill(&*log, place, &used, &ahead))).await {
+            Ok(Some(behind)) => place = behind,
+            Ok(None) => return,
             Err(error) => {
-                room.send(tokio::spawn(async { Err(error) }));
+                // The reader may be gone.
+                let _ = chunks.send(Err(error)).await;
                 return;
             }
+        }
+    }
+}
+
+/// Reads chunks while there is room for them. `None` at the end of the text, after an error, or if the reader is gone. Blocks.
+fn fill(log: &dyn Log, mut place: TextPlace, used: &Used, chunks: &Ahead) -> Option<TextPlace> {
+    loop {
+        let room = match chunks.try_reserve() {
+            Ok(room) => room,
+            Err(TrySendError::Full(())) => return Some(place),
+            Err(TrySendError::Closed(())) => return None,
         };
-        let (reader, decoder) = (Arc::clone(&log), decoder.clone());
-        let what = || "decoding events".to_owned();
-        room.send(tokio::spawn(blocking(what, move || {
-            let mut chunk = chunk;
-            reader.find_events(&mut chunk);
-            let events = decoder.decode(&chunk);
-            Ok((chunk, events))
-        })));
+        let memory = lock(used).pop().unwrap_or_default();
+        match log.read_text(&mut place, CHUNK_BYTES, memory) {
+            Ok(Some(mut chunk)) => {
+                log.find_events(&mut chunk);
+                room.send(Ok(chunk));
+            }
+            Ok(None) => return None,
+            Err(error) => {
+                room.send(Err(error.into()));
+                return None;
+            }
+        }
     }
 }
 

@@ -1,192 +1,101 @@
-//! The events of a subscription, as they are read.
+//! The place of a subscription, and the chunks that it reads.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use super::chunks::{Chunk, Chunks};
-use super::decoder::Decoder;
-use super::filter::Filter;
-use super::recorded::Decode;
-use super::subscription::Source;
-use crate::error::{ReadError, StoreError};
-use crate::journal::{CommittedEvent, RecordedCommit, Types};
-use crate::runtime::Kept;
+use crate::error::StoreError;
+use crate::journal::{CommittedEvent, EventChunk, EventPlace, Types};
 use crate::store::AggregateStore;
 
-type Reading<T> = Pin<Box<dyn Future<Output = (Box<Chunks<T>>, Chunk<T>)> + Send>>;
-/// Begins to wait for the next chunk. Made where the type is known to be `Send`, so that no reader has to say it.
-type NextChunk<T> = fn(Box<Chunks<T>>, Decoder<T>) -> Reading<T>;
+type Reading = Pin<Box<dyn Future<Output = (Box<Chunks>, Chunk)> + Send>>;
 
-/// See [`Subscription`](super::Subscription).
-pub(super) struct Events<T> {
-    state: State<T>,
-    chunk: OpenChunk<T>,
-    decoder: Decoder<T>,
-    next_chunk: NextChunk<T>,
+/// The events behind a place, undecoded.
+pub(super) struct Events {
+    state: State,
+    /// The events from here on were not delivered yet.
+    chunk: EventChunk,
+    place: EventPlace,
+    /// The positions of the first and the last wanted event of the chunk.
+    from: u64,
+    until: u64,
 }
 
-enum State<T> {
+enum State {
     /// No chunk is being read.
-    Ready(Box<Chunks<T>>),
+    Ready(Box<Chunks>),
     /// A chunk is being read.
-    Reading(Reading<T>),
+    Reading(Reading),
     Ended {
         is_closed: bool,
     },
 }
 
-/// The events of a chunk that were not delivered yet.
-enum OpenChunk<T> {
-    /// From memory. They are decoded when they are delivered.
-    Commits {
-        commits: std::vec::IntoIter<Arc<RecordedCommit>>,
-        commit: Option<Arc<RecordedCommit>>,
-        /// The place of the next event in the commit, and its position.
-        append: usize,
-        line: usize,
-        position: u64,
-    },
-    Decoded(std::vec::IntoIter<Kept<Result<T, ReadError>>>),
-}
-
-impl<T> OpenChunk<T> {
-    fn of_commits(commits: Vec<Arc<RecordedCommit>>) -> Self {
-        Self::Commits {
-            commits: commits.into_iter(),
-            commit: None,
-            append: 0,
-            line: 0,
-            position: 0,
-        }
-    }
-
-    /// The next wanted event.
-    fn next(&mut self, decoder: &Decoder<T>) -> Option<Kept<Result<T, ReadError>>> {
-        let (commits, commit, append, line, position) = match self {
-            Self::Decoded(events) => return events.next(),
-            Self::Commits {
-                commits,
-                commit,
-                append,
-                line,
-                position,
-            } => (commits, commit, append, line, position),
-        };
-        loop {
-            let Some(open) = &*commit else {
-                let next = commits.next()?;
-                (*append, *line, *position) = (0, 0, next.first_position);
-                *commit = Some(next);
-                continue;
-            };
-            let Some(of_stream) = open.appends.get(*append) else {
-                *commit = None;
-                continue;
-            };
-            let Some(text) = of_stream.lines.get(*line) else {
-                (*append, *line) = (*append + 1, 0);
-                continue;
-            };
-            let event = CommittedEvent {
-                position: *position,
-                stream: of_stream.stream.borrowed(),
-                version: of_stream.first_version + *line as u64,
-                time: open.time,
-                line: text,
-            };
-            *line += 1;
-            *position += 1;
-            if let Some(event) = decoder.decode_one(event) {
-                return Some(event);
-            }
-        }
-    }
-}
-
-impl<T: Send + 'static> Events<T> {
-    pub(super) fn new(
-        store: &AggregateStore,
-        aggregate_type: Option<&str>,
-        decode: Decode<T>,
-    ) -> Self {
+impl Events {
+    pub(super) fn new(store: &AggregateStore, types: Types) -> Self {
         let journal = Arc::clone(&store.shared.runtime.journal);
         let mut chunks = Chunks::new(journal, store.shared.closing.clone());
-        let filter = Filter::of_type(aggregate_type);
-        chunks.types.clone_from(&filter.types);
+        chunks.types = types;
         Self {
             state: State::Ready(Box::new(chunks)),
-            chunk: OpenChunk::of_commits(Vec::new()),
-            decoder: Decoder {
-                filter,
-                decode,
-                from: 0,
-                until: u64::MAX,
-            },
-            next_chunk: |chunks, decoder| Box::pin(chunks.next(decoder)),
+            chunk: EventChunk::default(),
+            place: EventPlace::default(),
+            from: 0,
+            until: u64::MAX,
         }
     }
-}
 
-impl<T> Source<T> for Events<T> {
-    fn begin_after(&mut self, position: u64) {
+    /// See [`Subscription::after`](super::Subscription::after).
+    pub(super) fn begin_after(&mut self, position: u64) {
         if let State::Ready(chunks) = &mut self.state {
             chunks.begin_after(position);
         }
     }
 
-    fn end_now(&mut self) {
+    /// See [`Subscription::until_now`](super::Subscription::until_now).
+    pub(super) fn end_now(&mut self) {
         if let State::Ready(chunks) = &mut self.state {
             chunks.until = Some(chunks.durable());
         }
     }
 
-    fn types(&self) -> &Types {
-        &self.decoder.filter.types
-    }
-
-    fn set_types(&mut self, types: Types) {
+    pub(super) fn set_types(&mut self, types: Types) {
         if let State::Ready(chunks) = &mut self.state {
-            chunks.types.clone_from(&types);
+            chunks.types = types;
         }
-        self.decoder.filter.types = types;
     }
 
-    fn filter(&mut self) -> Option<&mut Filter<T>> {
-        Some(&mut self.decoder.filter)
-    }
-
-    fn is_closed(&self) -> bool {
+    /// Whether it has ended because the store closes.
+    pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, State::Ended { is_closed: true })
     }
 
-    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>> {
+    /// The next event of the chunk.
+    pub(super) fn next(&mut self) -> Option<CommittedEvent<'_>> {
+        let wanted = self.from..=self.until;
         loop {
-            if let Some(event) = self.chunk.next(&self.decoder) {
-                return Poll::Ready(Some(event.into_inner()));
-            }
-            let chunk = ready!(self.poll_chunk(context));
-            match chunk {
-                None => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                Some(Ok(chunk)) => self.chunk = chunk,
+            let event = self.chunk.next(&mut self.place)?;
+            if wanted.contains(&event.position) {
+                return Some(event);
             }
         }
     }
-}
 
-impl<T> Events<T> {
-    fn poll_chunk(
+    /// Waits for the next chunk. `None` at the end.
+    pub(super) fn poll_chunk(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<OpenChunk<T>, StoreError>>> {
+    ) -> Poll<Option<Result<(), StoreError>>> {
         let ended = State::Ended { is_closed: false };
         let mut reading = match std::mem::replace(&mut self.state, ended) {
             State::Ready(chunks) => {
-                self.decoder.from = chunks.position() + 1;
-                self.decoder.until = chunks.until.unwrap_or(u64::MAX);
-                (self.next_chunk)(chunks, self.decoder.clone())
+                let used = std::mem::take(&mut self.chunk);
+                self.place = EventPlace::default();
+                self.from = chunks.position() + 1;
+                self.until = chunks.until.unwrap_or(u64::MAX);
+                Box::pin(chunks.next(used))
             }
             State::Reading(reading) => reading,
             ended @ State::Ended { .. } => {
@@ -194,24 +103,21 @@ impl<T> Events<T> {
                 return Poll::Ready(None);
             }
         };
-        match reading.as_mut().poll(context) {
-            Poll::Pending => {
-                self.state = State::Reading(reading);
-                Poll::Pending
-            }
-            Poll::Ready((_, Chunk::Failed(error))) => Poll::Ready(Some(Err(error))),
-            Poll::Ready((_, Chunk::End { is_closed })) => {
+        let Poll::Ready((chunks, chunk)) = reading.as_mut().poll(context) else {
+            self.state = State::Reading(reading);
+            return Poll::Pending;
+        };
+        Poll::Ready(match chunk {
+            Chunk::Failed(error) => Some(Err(error)),
+            Chunk::End { is_closed } => {
                 self.state = State::Ended { is_closed };
-                Poll::Ready(None)
+                None
             }
-            Poll::Ready((chunks, Chunk::Commits(commits))) => {
+            Chunk::Events(events) => {
+                self.chunk = events;
                 self.state = State::Ready(chunks);
-                Poll::Ready(Some(Ok(OpenChunk::of_commits(commits))))
+                Some(Ok(()))
             }
-            Poll::Ready((chunks, Chunk::Events(events))) => {
-                self.state = State::Ready(chunks);
-                Poll::Ready(Some(Ok(OpenChunk::Decoded(events.into_iter()))))
-            }
-        }
+        })
     }
 }

@@ -1,26 +1,15 @@
 //! The filter of a subscription: by aggregate type and by event name.
 
-use std::sync::Arc;
-
 use super::{RawRecorded, Recorded, Subscription};
 use crate::error::{ReadError, StoreError};
 use crate::event::{DomainEvent, StoredEvent, stored_name};
-use crate::journal::Types;
+use crate::journal::{CommittedEvent, Types};
 use crate::runtime::guard;
 
 /// Selects the events of a subscription.
 pub(super) struct Filter<T> {
     pub(super) types: Types,
     names: Option<Names<T>>,
-}
-
-impl<T> Clone for Filter<T> {
-    fn clone(&self) -> Self {
-        Self {
-            types: self.types.clone(),
-            names: self.names.clone(),
-        }
-    }
 }
 
 struct Names<T> {
@@ -32,36 +21,23 @@ struct Names<T> {
     is_wanted: fn(&T, &[&'static str]) -> bool,
 }
 
-impl<T> Clone for Names<T> {
-    fn clone(&self) -> Self {
-        Self {
-            stored: self.stored.clone(),
-            ..*self
-        }
-    }
-}
-
 impl<T> Filter<T> {
-    pub(super) fn of_type(aggregate_type: Option<&str>) -> Self {
-        Self {
-            types: aggregate_type.map(|name| [name.into()].into()),
-            names: None,
-        }
+    pub(super) fn of_types(types: Types) -> Self {
+        Self { types, names: None }
     }
 
-    pub(super) fn has_type(&self, aggregate_type: &Arc<str>) -> bool {
+    /// Whether the subscription may deliver an event. It does not decode the event.
+    pub(super) fn may_want(&self, event: CommittedEvent<'_>) -> bool {
         let types = self.types.as_ref();
-        types.is_none_or(|types| types.contains(aggregate_type))
-    }
-
-    /// Whether the subscription may deliver the event on a line. It does not decode the event.
-    pub(super) fn may_want(&self, line: &str) -> bool {
+        if types.is_some_and(|types| !types.contains(event.stream.aggregate_type)) {
+            return false;
+        }
         let Some(names) = &self.names else {
             return true;
         };
         // A line without a name is an error when it is decoded.
-        stored_name(line).is_none_or(|name| names.stored.contains(&&*name))
-            || (names.is_older)(line)
+        stored_name(event.line).is_none_or(|name| names.stored.contains(&&*name))
+            || (names.is_older)(event.line)
     }
 
     /// Whether the subscription delivers an event for which [`may_want`](Self::may_want) is true.
@@ -156,10 +132,7 @@ impl<E: DomainEvent> Subscription<Recorded<E>> {
                 E::UPCASTERS.is_empty() || names.contains(&recorded.event.event_type())
             },
         };
-        // The enum of a declared store has no names: it is no `DomainEvent`.
-        if let Some(filter) = self.filter() {
-            filter.names = Some(names);
-        }
+        self.filter().names = Some(names);
         Ok(self)
     }
 }

@@ -1,7 +1,6 @@
 //! Reading events: subscriptions, pages of all events, and the history of one aggregate.
 
 mod chunks;
-mod decoder;
 mod events;
 mod filter;
 mod history;
@@ -65,7 +64,7 @@ impl AggregateStore {
     /// # }
     /// ```
     pub fn subscribe<A: Aggregate>(&self) -> Subscription<Recorded<A::DomainEvent>> {
-        self.subscription(Some(A::AGGREGATE_TYPE), Recorded::of::<A>)
+        self.subscription(Some([A::AGGREGATE_TYPE.into()].into()), Recorded::of::<A>)
     }
 
     /// The events of all aggregates of all types, as they are stored. Otherwise it is like

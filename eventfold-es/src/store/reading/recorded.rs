@@ -60,7 +60,7 @@ pub trait Decodes: Sized + 'static {
 pub fn subscribe<E: Decodes>(store: &AggregateStore) -> Subscription<Recorded<E>> {
     let types = E::topology().aggregates.iter();
     let types = types.map(|aggregate| aggregate.name.into()).collect();
-    store.subscription_of(Some(types), |raw| {
+    store.subscription(Some(types), |raw| {
         let mut aggregates = E::topology().aggregates.iter();
         // An event of another type is not delivered; it would not decode.
         let index = aggregates.position(|aggregate| aggregate.name == raw.aggregate_type());

@@ -13,6 +13,7 @@ use super::filter::Filter;
 use super::recorded::Decode;
 use crate::error::ReadError;
 use crate::journal::Types;
+use crate::runtime::Kept;
 use crate::store::AggregateStore;
 
 /// Events as a [`Stream`](https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html): the stored events,
@@ -26,87 +27,29 @@ use crate::store::AggregateStore;
 ///
 /// [`next`](Self::next) is cancel safe: no event is lost when its future is dropped.
 #[must_use = "a subscription reads when it is polled"]
-pub struct Subscription<T>(Box<dyn Source<T> + Send>);
-
-/// Events that a subscription delivers. It hides whether it holds decoded events: the enum of a declared store need not be known
-/// to be `Send`, nor how it is dropped. If an entry of the store is no aggregate, each of these would be a second error for it.
-pub(super) trait Source<T> {
-    /// See [`Subscription::after`].
-    fn begin_after(&mut self, position: u64);
-    /// See [`Subscription::until_now`].
-    fn end_now(&mut self);
-    fn set_types(&mut self, types: Types);
-    fn types(&self) -> &Types;
-    /// The filter by names, if its events have names.
-    fn filter(&mut self) -> Option<&mut Filter<T>>;
-    /// Whether it has ended because the store closes.
-    fn is_closed(&self) -> bool;
-    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>>;
-}
-
-/// Events that the reader decodes.
-struct DecodedByReader<T> {
-    events: Events<RawRecorded>,
+pub struct Subscription<T> {
+    events: Events,
+    filter: Filter<T>,
+    /// Called when an event is delivered, on the thread of the reader: its memory comes from there and goes back there.
     decode: Decode<T>,
-}
-
-impl<T> Source<T> for DecodedByReader<T> {
-    fn begin_after(&mut self, position: u64) {
-        self.events.begin_after(position);
-    }
-
-    fn end_now(&mut self) {
-        self.events.end_now();
-    }
-
-    fn set_types(&mut self, types: Types) {
-        self.events.set_types(types);
-    }
-
-    fn types(&self) -> &Types {
-        self.events.types()
-    }
-
-    fn filter(&mut self) -> Option<&mut Filter<T>> {
-        None
-    }
-
-    fn is_closed(&self) -> bool {
-        self.events.is_closed()
-    }
-
-    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>> {
-        let raw = ready!(self.events.poll_event(context));
-        Poll::Ready(raw.map(|raw| raw.and_then(self.decode)))
-    }
 }
 
 impl<T> fmt::Debug for Subscription<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription")
-            .field("aggregate_types", self.0.types())
+            .field("aggregate_types", &self.filter.types)
             .finish_non_exhaustive()
     }
 }
 
 impl AggregateStore {
-    pub(super) fn subscription<T: Send + 'static>(
-        &self,
-        aggregate_type: Option<&str>,
-        decode: Decode<T>,
-    ) -> Subscription<T> {
-        Subscription(Box::new(Events::new(self, aggregate_type, decode)))
-    }
-
-    /// A subscription to these types, whose events the reader decodes.
-    pub(super) fn subscription_of<T: 'static>(
-        &self,
-        types: Types,
-        decode: Decode<T>,
-    ) -> Subscription<T> {
-        let mut events = Events::new(self, None, Ok);
-        events.set_types(types);
-        Subscription(Box::new(DecodedByReader { events, decode }))
+    /// A subscription to these types.
+    pub(super) fn subscription<T>(&self, types: Types, decode: Decode<T>) -> Subscription<T> {
+        Subscription {
+            events: Events::new(self, types.clone()),
+            filter: Filter::of_types(types),
+            decode,
+        }
     }
 }
 
@@ -115,28 +58,49 @@ impl<T> Subscription<T> {
     ///
     /// Call this before you read the first event.
     pub fn after(mut self, position: u64) -> Self {
-        self.0.begin_after(position);
+        self.events.begin_after(position);
         self
     }
 
     /// Ends after the last event that is durable now, instead of waiting for new events.
     pub fn until_now(mut self) -> Self {
-        self.0.end_now();
+        self.events.end_now();
         self
     }
 
     pub(super) fn set_types(&mut self, types: Types) {
-        self.0.set_types(types);
+        self.events.set_types(types.clone());
+        self.filter.types = types;
     }
 
-    /// The filter by names, if its events have names.
-    pub(super) fn filter(&mut self) -> Option<&mut Filter<T>> {
-        self.0.filter()
+    /// The filter by names and types.
+    pub(super) fn filter(&mut self) -> &mut Filter<T> {
+        &mut self.filter
     }
 
     /// Whether the subscription has ended because the store closes.
     pub(super) fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.events.is_closed()
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>> {
+        loop {
+            while let Some(event) = self.events.next() {
+                if !self.filter.may_want(event) {
+                    continue;
+                }
+                let event = (self.decode)(RawRecorded::new(event));
+                if self.filter.wants(&event) {
+                    return Poll::Ready(Some(event));
+                }
+                drop(Kept::new(event));
+            }
+            match ready!(self.events.poll_chunk(context)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Some(Ok(())) => {}
+            }
+        }
     }
 }
 
@@ -152,7 +116,7 @@ impl<T> Subscription<T> {
     ///
     /// Cancel safe: no event is lost.
     pub async fn next(&mut self) -> Option<Result<T, ReadError>> {
-        poll_fn(|context| self.0.poll_event(context)).await
+        poll_fn(|context| self.poll_event(context)).await
     }
 }
 
@@ -163,6 +127,6 @@ impl<T> Stream for Subscription<T> {
     type Item = Result<T, ReadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().0.poll_event(context)
+        self.get_mut().poll_event(context)
     }
 }
