@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{DomainEvent, EventError, RecordedEvent, deserialize};
-use crate::evolution;
+use crate::{digits, evolution};
 
 /// A stored event: its line, or an already decoded event.
 #[derive(Debug)]
@@ -223,7 +223,7 @@ fn version_behind(
 ) -> Option<u64> {
     let read = data.into_iter::<IgnoredAny>().byte_offset();
     let rest = text.get(read..)?.strip_prefix(",\"ts\":")?;
-    let mut rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    let mut rest = rest.get(digits::count(rest.as_bytes())..)?;
     for label in [",\"id\":\"", ",\"actor\":\""] {
         if let Some(field) = rest.strip_prefix(label) {
             (_, rest) = plain_string(field)?;
