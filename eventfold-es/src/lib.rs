@@ -231,7 +231,7 @@ pub use process_manager::{
 };
 pub use projection::{
     EventContext, Index, Keys, Locate, Prepare, Project, ProjectInto, Projection,
-    ProjectionFailure, Sink, SinkFault, UnknownEvents,
+    ProjectionFailure, RebuildStep, Sink, SinkFault, UnknownEvents,
 };
 pub use runtime::Reactions;
 /// [`Sqlite`] gives transactions of this crate.

@@ -17,8 +17,8 @@ pub use read_model::ReadModel;
 pub use rows::{DeclaredRows, Index, Keys, Locate, RowKey, RowKeyOf, RowProjection};
 pub(crate) use sink::SINK_TIMEOUT;
 pub use sink::{
-    DeclaredSink, Prepare, ProjectInto, ProjectionFailure, Sink, SinkError, SinkErrorOf, SinkFault,
-    SinkProjection, TxOf,
+    DeclaredSink, Prepare, ProjectInto, ProjectionFailure, RebuildStep, Sink, SinkError,
+    SinkErrorOf, SinkFault, SinkProjection, TxOf,
 };
 
 /// A read model: the fold of the events of its subscribed aggregates, over all their streams, in the order of

@@ -133,6 +133,31 @@ pub trait Sink: Send + Sync + 'static {
         work: &mut dyn FnMut(&mut Self::Tx<'_>, Option<&str>) -> Option<String>,
     ) -> Result<(), Self::Error>;
 
+    /// As [`transact`](Self::transact), on the new state that a rebuild makes beside the old one. Readers do not see it.
+    ///
+    /// With this method, a rebuild is many transactions, each with its progress, and an interrupted rebuild goes on behind the
+    /// last one. The sink has two places for its state: `transact` changes the first, which readers see, and `rebuild` the
+    /// second. Each has its own progress. [`RebuildStep`] says how a transaction ends.
+    ///
+    /// `false`, without a call of `work`, if there is no second place. This is the default. Then a rebuild is one transaction of
+    /// [`transact`](Self::transact), and an interrupted rebuild begins again.
+    ///
+    /// # Errors
+    ///
+    /// As [`transact`](Self::transact).
+    #[expect(
+        clippy::type_complexity,
+        reason = "an alias would hide the signature that a sink has to have"
+    )]
+    fn rebuild(
+        connection: &mut Self::Connection,
+        projection: &str,
+        work: &mut dyn FnMut(&mut Self::Tx<'_>, Option<&str>) -> Option<RebuildStep>,
+    ) -> Result<bool, Self::Error> {
+        let _ = (connection, projection, work);
+        Ok(false)
+    }
+
     /// Ends the part of a transaction that [`undo`](Self::undo) takes back, and begins the next part. `false` if there are
     /// no such parts, as by default.
     ///
@@ -162,6 +187,17 @@ pub trait Sink: Send + Sync + 'static {
         let _ = error;
         SinkFault::Unknown
     }
+}
+
+/// The end of a transaction of [`Sink::rebuild`], which commits it. With `None` in its place, the transaction is rolled back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RebuildStep {
+    /// Saves the text as the progress of the new state.
+    Save(String),
+    /// The new state replaces the old state, and the text is its progress for [`Sink::transact`]. There is no new state then.
+    Exchange(String),
+    /// Removes the new state and its progress. The old state stays.
+    Discard,
 }
 
 /// The cause of an error of a [`Sink`].

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use super::encode::{EncodeError, encode, encode_to};
-use super::table::{INDEX, ROWS, row};
+use super::table::{Tables, row};
 use super::{RowsError, decode};
 use crate::error::StoreError;
 use crate::finite;
@@ -21,14 +21,16 @@ const PENDING_ROWS: usize = 16_384;
 pub struct RowTx<'t, P: RowProjection> {
     file: &'t RedbFile,
     transaction: &'t WriteTransaction,
-    tables: Option<Tables<'t>>,
+    /// The tables of the state that it changes.
+    of: &'static Tables,
+    tables: Option<OpenTables<'t>>,
     /// The rows that this transaction has read or changed, by their encoded keys.
     pending: BTreeMap<Vec<u8>, Pending<P>>,
     /// Whether all changes since the last mark are pending.
     can_undo: bool,
 }
 
-struct Tables<'t> {
+struct OpenTables<'t> {
     rows: Table<'t, &'static [u8], &'static [u8]>,
     index: Table<'t, &'static [u8], u32>,
 }
@@ -49,10 +51,15 @@ impl<P: RowProjection> std::fmt::Debug for RowTx<'_, P> {
 }
 
 impl<'t, P: RowProjection> RowTx<'t, P> {
-    pub(super) fn new(file: &'t RedbFile, transaction: &'t WriteTransaction) -> Self {
+    pub(super) fn new(
+        file: &'t RedbFile,
+        transaction: &'t WriteTransaction,
+        of: &'static Tables,
+    ) -> Self {
         Self {
             file,
             transaction,
+            of,
             tables: None,
             pending: BTreeMap::new(),
             can_undo: false,
@@ -82,10 +89,10 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
     pub fn clear(&mut self) -> Result<(), RowsError> {
         self.pending.clear();
         self.tables = None;
-        let transaction = self.transaction;
+        let (transaction, of) = (self.transaction, self.of);
         run(self.file, || {
-            transaction.delete_table(ROWS)?;
-            transaction.delete_table(INDEX)?;
+            transaction.delete_table(of.rows)?;
+            transaction.delete_table(of.index)?;
             Ok(())
         })
     }
@@ -147,7 +154,11 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
         Ok(())
     }
 
-    fn stored(file: &RedbFile, tables: &Tables<'_>, key: &[u8]) -> Result<Pending<P>, RowsError> {
+    fn stored(
+        file: &RedbFile,
+        tables: &OpenTables<'_>,
+        key: &[u8],
+    ) -> Result<Pending<P>, RowsError> {
         let value = run(file, || Ok(tables.rows.get(key)?))?;
         let Some(value) = value else {
             return Ok(Pending {
@@ -162,14 +173,14 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
         })
     }
 
-    fn tables(&mut self) -> Result<&mut Tables<'t>, RowsError> {
-        let transaction = self.transaction;
+    fn tables(&mut self) -> Result<&mut OpenTables<'t>, RowsError> {
+        let (transaction, of) = (self.transaction, self.of);
         let opened = match self.tables.take() {
             Some(opened) => opened,
             None => run(self.file, || {
-                Ok(Tables {
-                    rows: transaction.open_table(ROWS)?,
-                    index: transaction.open_table(INDEX)?,
+                Ok(OpenTables {
+                    rows: transaction.open_table(of.rows)?,
+                    index: transaction.open_table(of.index)?,
                 })
             })?,
         };
@@ -181,7 +192,7 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
         self.can_undo = false;
         let pending = std::mem::take(&mut self.pending);
         let file = self.file;
-        let Tables { rows, index } = self.tables()?;
+        let OpenTables { rows, index } = self.tables()?;
         for (key, Pending { stored, row }) in pending {
             let is_stored = stored.is_some();
             let stored = stored.unwrap_or_default();

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::change::{index_prefix, key_of};
 use super::encode::{EncodeError, encode_to};
-use super::table::{INDEX, ROWS, RowTable};
+use super::table::{CURRENT, RowTable};
 use super::{RowsError, encode};
 use crate::error::StoreError;
 use crate::guarded::{Kept, guard};
@@ -130,7 +130,7 @@ impl<P: RowProjection> RowTable<P> {
         let what = || format!("the encoding of a key of `{}`", P::NAME);
         let key = guard(what, || encode(key))??;
         let found = self.read(|transaction| {
-            let rows = transaction.open_table(ROWS)?;
+            let rows = transaction.open_table(CURRENT.rows)?;
             let value = rows.get(&*key)?;
             Ok(value.map(|value| value.value().to_vec()))
         })?;
@@ -161,12 +161,12 @@ impl<P: RowProjection> RowTable<P> {
         }
         let counted = self.read(|transaction| {
             if !query.is_index && query.from.is_empty() && query.to.is_none() {
-                return Ok(transaction.open_table(ROWS)?.len()?);
+                return Ok(transaction.open_table(CURRENT.rows)?.len()?);
             }
             let mut count = 0;
             if query.is_index {
                 for entry in transaction
-                    .open_table(INDEX)?
+                    .open_table(CURRENT.index)?
                     .range::<&[u8]>(query.bounds())?
                 {
                     entry?;
@@ -174,7 +174,7 @@ impl<P: RowProjection> RowTable<P> {
                 }
             } else {
                 for row in transaction
-                    .open_table(ROWS)?
+                    .open_table(CURRENT.rows)?
                     .range::<&[u8]>(query.bounds())?
                 {
                     row?;
@@ -196,11 +196,11 @@ impl<P: RowProjection> RowTable<P> {
     ) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, Option<Vec<u8>>), RowsError> {
         let mut lost = None;
         let found = self.read(|transaction| {
-            let rows = transaction.open_table(ROWS)?;
+            let rows = transaction.open_table(CURRENT.rows)?;
             let mut found = Vec::new();
             let (mut last, mut has_more) = (Vec::new(), false);
             if query.is_index {
-                let index = transaction.open_table(INDEX)?;
+                let index = transaction.open_table(CURRENT.index)?;
                 let mut range = index.range::<&[u8]>(query.bounds())?;
                 while let Some(entry) = turn(&mut range, query.is_backwards) {
                     let (place, before) = entry?;

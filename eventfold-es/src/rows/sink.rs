@@ -6,11 +6,11 @@ use std::{fmt, iter};
 
 use redb::Durability;
 
+use super::RowsError;
 use super::change::RowTx;
-use super::table::{PROGRESS, RowTable};
-use super::{RowsError, table};
+use super::table::{CURRENT, NEW, RowTable, Tables};
 use crate::error::StoreError;
-use crate::projection::{RowProjection, Sink, SinkFault};
+use crate::projection::{RebuildStep, RowProjection, Sink, SinkFault};
 
 /// The maximum time between two durable transactions. After a power loss, the events of this time are projected again.
 const DURABLE_EVERY: Duration = Duration::from_secs(1);
@@ -78,55 +78,18 @@ impl<P: RowProjection> Sink for RowSink<P> {
         projection: &str,
         work: &mut dyn FnMut(&mut RowTx<'_, P>, Option<&str>) -> Option<String>,
     ) -> Result<(), RowsError> {
-        let is_due = connection
-            .durable
-            .is_none_or(|at| at.elapsed() >= DURABLE_EVERY);
-        let has_changed = connection.table.with(|file| {
-            let begun = file.run(|database| {
-                let mut transaction = database.begin_write()?;
-                if is_due {
-                    // With quick repair, opening after a crash does not read the whole table.
-                    transaction.set_quick_repair(true);
-                } else {
-                    transaction.set_durability(Durability::None)?;
-                }
-                let progress = table::unless_missing(transaction.open_table(PROGRESS))?;
-                let stored = match &progress {
-                    Some(progress) => {
-                        let stored = redb::ReadableTable::get(progress, projection)?;
-                        stored.map(|stored| stored.value().to_owned())
-                    }
-                    None => None,
-                };
-                drop(progress);
-                Ok::<_, redb::Error>((transaction, stored))
-            });
-            let (transaction, progress) = begun.map_err(StoreError::from)?;
-            let mut rows = RowTx::new(file, &transaction);
-            let next = work(&mut rows, progress.as_deref());
-            if next.is_some() {
-                rows.flush()?;
-            }
-            drop(rows);
-            let ended = file.run(|_| {
-                let Some(next) = &next else {
-                    return Ok::<_, redb::Error>(transaction.abort()?);
-                };
-                transaction
-                    .open_table(PROGRESS)?
-                    .insert(projection, &**next)?;
-                Ok(transaction.commit()?)
-            });
-            ended.map_err(StoreError::from)?;
-            Ok(next.is_some())
-        })?;
-        if has_changed {
-            connection.is_behind = !is_due;
-            if is_due {
-                connection.durable = Some(Instant::now());
-            }
-        }
-        Ok(())
+        connection.transact(projection, &CURRENT, &mut |tx, stored| {
+            work(tx, stored).map(RebuildStep::Save)
+        })
+    }
+
+    fn rebuild(
+        connection: &mut RowConnection<P>,
+        projection: &str,
+        work: &mut dyn FnMut(&mut RowTx<'_, P>, Option<&str>) -> Option<RebuildStep>,
+    ) -> Result<bool, RowsError> {
+        connection.transact(projection, &NEW, work)?;
+        Ok(true)
     }
 
     fn mark(tx: &mut RowTx<'_, P>) -> Result<bool, RowsError> {
@@ -146,6 +109,68 @@ impl<P: RowProjection> Sink for RowSink<P> {
             RowsError::Store(StoreError::Panicked { .. }) => SinkFault::Event,
             RowsError::Store(_) => SinkFault::Database,
         }
+    }
+}
+
+impl<P: RowProjection> RowConnection<P> {
+    /// One transaction that changes a state of the rows.
+    fn transact(
+        &mut self,
+        projection: &str,
+        of: &'static Tables,
+        work: &mut dyn FnMut(&mut RowTx<'_, P>, Option<&str>) -> Option<RebuildStep>,
+    ) -> Result<(), RowsError> {
+        let is_due = self.durable.is_none_or(|at| at.elapsed() >= DURABLE_EVERY);
+        let has_changed = self.table.with(|file| {
+            let begun = file.run(|database| {
+                let mut transaction = database.begin_write()?;
+                if is_due {
+                    // With quick repair, opening after a crash does not read the whole table.
+                    transaction.set_quick_repair(true);
+                } else {
+                    transaction.set_durability(Durability::None)?;
+                }
+                let progress = transaction.open_table(of.progress)?;
+                let stored = redb::ReadableTable::get(&progress, projection)?;
+                let stored = stored.map(|stored| stored.value().to_owned());
+                drop(progress);
+                Ok::<_, redb::Error>((transaction, stored))
+            });
+            let (transaction, progress) = begun.map_err(StoreError::from)?;
+            let mut rows = RowTx::new(file, &transaction, of);
+            let step = work(&mut rows, progress.as_deref());
+            if matches!(step, Some(RebuildStep::Save(_) | RebuildStep::Exchange(_))) {
+                rows.flush()?;
+            }
+            drop(rows);
+            let ended = file.run(|_| {
+                match &step {
+                    None => return Ok::<_, redb::Error>(transaction.abort()?),
+                    Some(RebuildStep::Save(next)) => {
+                        transaction
+                            .open_table(of.progress)?
+                            .insert(projection, &**next)?;
+                    }
+                    Some(RebuildStep::Exchange(next)) => {
+                        transaction
+                            .open_table(of.progress)?
+                            .insert(projection, &**next)?;
+                        CURRENT.replace(of, &transaction)?;
+                    }
+                    Some(RebuildStep::Discard) => of.remove(&transaction)?,
+                }
+                Ok(transaction.commit()?)
+            });
+            ended.map_err(StoreError::from)?;
+            Ok(step.is_some())
+        })?;
+        if has_changed {
+            self.is_behind = !is_due;
+            if is_due {
+                self.durable = Some(Instant::now());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::{PoisonError, RwLock};
 
-use redb::{ReadTransaction, ReadableDatabase, TableDefinition, TableError};
+use redb::{ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
 
 use super::{RowsError, decode};
 use crate::error::StoreError;
@@ -11,10 +11,50 @@ use crate::guarded::{Kept, guard};
 use crate::journal::{Journal, JournalError, RedbFile, RedbOptions, unsealed};
 use crate::projection::RowProjection;
 
-pub(super) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
-/// The value is the number of bytes before the key of the row.
-pub(super) const INDEX: TableDefinition<'static, &[u8], u32> = TableDefinition::new("index");
-pub(super) const PROGRESS: TableDefinition<'static, &str, &str> = TableDefinition::new("progress");
+/// The tables of one state of the rows.
+pub(super) struct Tables {
+    pub(super) rows: TableDefinition<'static, &'static [u8], &'static [u8]>,
+    /// The value is the number of bytes before the key of the row.
+    pub(super) index: TableDefinition<'static, &'static [u8], u32>,
+    pub(super) progress: TableDefinition<'static, &'static str, &'static str>,
+}
+
+/// The state that readers see.
+pub(super) const CURRENT: Tables = Tables {
+    rows: TableDefinition::new("rows"),
+    index: TableDefinition::new("index"),
+    progress: TableDefinition::new("progress"),
+};
+
+/// The state that a rebuild makes beside it.
+pub(super) const NEW: Tables = Tables {
+    rows: TableDefinition::new("new rows"),
+    index: TableDefinition::new("new index"),
+    progress: TableDefinition::new("new progress"),
+};
+
+impl Tables {
+    /// Removes the tables.
+    pub(super) fn remove(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+        transaction.delete_table(self.rows)?;
+        transaction.delete_table(self.index)?;
+        transaction.delete_table(self.progress)?;
+        Ok(())
+    }
+
+    /// Replaces the tables by those of another state.
+    pub(super) fn replace(
+        &self,
+        by: &Self,
+        transaction: &WriteTransaction,
+    ) -> Result<(), redb::Error> {
+        self.remove(transaction)?;
+        transaction.rename_table(by.rows, self.rows)?;
+        transaction.rename_table(by.index, self.index)?;
+        transaction.rename_table(by.progress, self.progress)?;
+        Ok(())
+    }
+}
 
 const OPTIONS: RedbOptions = RedbOptions {
     cache_bytes: 64 << 20,
@@ -133,12 +173,4 @@ fn shown<P: RowProjection>(key: &[u8]) -> String {
         },
     );
     json.ok().flatten().unwrap_or_else(|| format!("{key:02x?}"))
-}
-
-/// A missing table has no entries.
-pub(super) fn unless_missing<T>(opened: Result<T, TableError>) -> Result<Option<T>, redb::Error> {
-    match opened {
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        opened => Ok(opened.map(Some)?),
-    }
 }

@@ -1,7 +1,7 @@
 //! The progress of a projection, for readers that do not wait until it has caught up.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 
@@ -22,7 +22,8 @@ struct State {
     failure: Option<String>,
     has_stopped: bool,
     rebuild: Option<RebuildProgress>,
-    cancels_rebuild: Option<Arc<AtomicBool>>,
+    /// The flags of the rebuilds that are wanted: one may wait for the end of another.
+    cancel_rebuild: Vec<Weak<AtomicBool>>,
     skipped: u64,
 }
 
@@ -95,13 +96,16 @@ impl ProjectionGauge {
         self.state().has_stopped = false;
     }
 
-    /// Notes the flag that cancels the rebuild.
+    /// Notes the flag that cancels a rebuild.
     pub(crate) fn can_cancel(&self, flag: &Arc<AtomicBool>) {
-        self.state().cancels_rebuild = Some(Arc::clone(flag));
+        let flags = &mut self.state().cancel_rebuild;
+        flags.retain(|flag| flag.strong_count() > 0);
+        flags.push(Arc::downgrade(flag));
     }
 
+    /// Cancels all rebuilds.
     pub(crate) fn cancel_rebuild(&self) {
-        if let Some(flag) = &self.state().cancels_rebuild {
+        for flag in self.state().cancel_rebuild.iter().filter_map(Weak::upgrade) {
             flag.store(true, Ordering::Release);
         }
     }

@@ -144,10 +144,13 @@ impl AggregateStore {
 
     /// Rebuilds a projection from the first event, and returns when it has every event that was durable at the call.
     ///
-    /// Rows and databases show their old state until the new state is complete: it is made in one transaction. The events
-    /// from meanwhile are in the new state. [`Health::projections`](crate::store::ProjectionHealth::rebuild) tells how far it
-    /// is. A rebuild that a crash interrupts starts again from the first event, if it was due to another `version`;
-    /// otherwise the old state goes on. A projection in memory has no state for readers during its rebuild, so they wait.
+    /// Rows and databases show their old state until the new state is complete. The events from meanwhile are in the new
+    /// state. [`Health::projections`](crate::store::ProjectionHealth::rebuild) tells how far it is. A projection in memory has no
+    /// state for readers during its rebuild, so they wait.
+    ///
+    /// An interrupted rebuild of rows goes on at the next open, behind its last commit. A database is rebuilt in one transaction:
+    /// after an interruption, its old state goes on, or the rebuild begins again if it was due to another `version`. See
+    /// [`Sink::rebuild`](crate::Sink::rebuild).
     ///
     /// # Errors
     ///
@@ -181,8 +184,8 @@ impl AggregateStore {
     }
 
     /// Cancels the rebuild of a projection with rows or a database. It continues with its old state, unless that is of another
-    /// `version`: the projection then stops until [`rebuild_projection`](Self::rebuild_projection) or the next open. Without
-    /// a rebuild it has no effect.
+    /// `version`: the projection then stops until [`rebuild_projection`](Self::rebuild_projection) or the next open. Nothing
+    /// of the new state stays. Without a rebuild it has no effect.
     ///
     /// # Errors
     ///

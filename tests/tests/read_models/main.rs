@@ -9,8 +9,10 @@ mod damage;
 mod failures;
 mod following;
 mod hanging;
+mod interrupted;
 mod left_out;
 mod queries;
+mod rebuild_crashes;
 mod rebuilds;
 #[cfg(feature = "sqlite")]
 mod sqlite;

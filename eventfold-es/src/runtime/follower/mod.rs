@@ -5,7 +5,10 @@ mod behind;
 mod calls;
 mod fault;
 mod progress;
+mod project;
 mod rebuild;
+mod rebuild_at_once;
+mod transact;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,13 +61,10 @@ pub(crate) struct Follower<P: SinkProjection> {
     /// The signs of life of the call under way.
     pulse: Arc<Pulse>,
     connection: Option<Kept<<P::Sink as Sink>::Connection>>,
-    /// The progress in the sink; none before it was read.
-    progress: Option<SavedProgress>,
-    /// The text of the progress in the sink; none if it has none.
-    stored: Option<String>,
+    current: Place,
+    new: Place,
     /// The progress in the sink that is ahead of this node; another node has saved it.
     awaited: Option<SavedProgress>,
-    cursor: Cursor,
     /// The requested rebuild, or the rebuild that the saved progress requires.
     rebuild: Option<RebuildOrder>,
     /// The events that a rebuild skips, because they failed in its earlier attempts.
@@ -73,12 +73,33 @@ pub(crate) struct Follower<P: SinkProjection> {
     failing: Option<(u64, u32)>,
 }
 
+/// A state in the sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Readers see it.
+    Current,
+    /// A rebuild makes it.
+    New,
+}
+
+/// The place of a state in the history.
+#[derive(Debug, Default)]
+struct Place {
+    /// The progress in the sink; none before it was read.
+    progress: Option<SavedProgress>,
+    /// The text of the progress in the sink; none if it has none.
+    stored: Option<String>,
+    cursor: Cursor,
+}
+
 /// A rebuild that is to be done.
 #[derive(Clone)]
 struct RebuildOrder {
     cancels: Arc<AtomicBool>,
     /// Whether this program cannot go on with the old state.
     is_required: bool,
+    /// Whether it begins at the first event, also if an earlier rebuild was interrupted.
+    begins_anew: bool,
 }
 
 impl RebuildOrder {
@@ -180,7 +201,7 @@ impl<P: SinkProjection> Follower<P> {
                 Err(Halt::Asked) if *is_closing.borrow() => break,
                 Err(Halt::Asked) => {
                     answer(&mut answers, &Err(StoreError::RebuildCancelled));
-                    follower.progress = None;
+                    follower.current.progress = None;
                     match follower.rebuild.take() {
                         Some(rebuild) if rebuild.is_required => {
                             let reason =
@@ -226,6 +247,7 @@ impl<P: SinkProjection> Follower<P> {
                     follower.rebuild = Some(RebuildOrder {
                         cancels: is_cancelled,
                         is_required: false,
+                        begins_anew: true,
                     });
                     follower.failed_in_rebuild.clear();
                     answers.push(answer);
@@ -254,14 +276,20 @@ impl<P: SinkProjection> Follower<P> {
             sink,
             pulse: Arc::default(),
             connection: None,
-            progress: None,
-            stored: None,
+            current: Place::default(),
+            new: Place::default(),
             awaited: None,
-            cursor: Cursor::default(),
             rebuild,
             failed_in_rebuild: BTreeMap::new(),
             failing: None,
         })
+    }
+
+    fn place(&mut self, of: State) -> &mut Place {
+        match of {
+            State::Current => &mut self.current,
+            State::New => &mut self.new,
+        }
     }
 
     fn is_closing(&self) -> bool {
@@ -270,17 +298,22 @@ impl<P: SinkProjection> Follower<P> {
 
     /// Orders the rebuild without which this program cannot go on.
     fn require_rebuild(&mut self) {
+        self.order_rebuild().is_required = true;
+        self.pulse.rebuilds(self.rebuild.clone());
+    }
+
+    /// The order of the rebuild. It is made if there is none.
+    fn order_rebuild(&mut self) -> &mut RebuildOrder {
         let gauge = &self.gauge;
-        let rebuild = self.rebuild.get_or_insert_with(|| {
+        self.rebuild.get_or_insert_with(|| {
             let cancels = Arc::default();
             gauge.can_cancel(&cancels);
             RebuildOrder {
                 cancels,
-                is_required: true,
+                is_required: false,
+                begins_anew: false,
             }
-        });
-        rebuild.is_required = true;
-        self.pulse.rebuilds(self.rebuild.clone());
+        })
     }
 }
 

@@ -1,173 +1,237 @@
-//! A rebuild: the state is rebuilt in one transaction, so that readers see the old state until the new state is complete.
+//! A rebuild: the state is made again from the first event, and readers see the old state until the new state is complete.
+//!
+//! If the sink has a second place, the new state grows there in many transactions, each with its progress. An interrupted rebuild
+//! goes on behind the last one. The exchange of the two states is one transaction.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::advance::{
-    CHUNK_BYTES, is_skipped, is_subscribed, prepare, project_one, saved_event, skip_unknown,
-    to_json,
-};
+use super::advance::{CHUNK_BYTES, is_of_this_history};
 use super::progress::SavedProgress;
-use super::{Follower, Halt, RebuildOrder};
+use super::project::to_json;
+use super::{Follower, Halt, Place, State};
 use crate::error::StoreError;
-use crate::guarded::guard;
 use crate::journal::Cursor;
-use crate::projection::{ProjectionFailure, Sink, SinkProjection};
+use crate::projection::{RebuildStep, SinkProjection};
 use crate::runtime::progress_gauge::RebuildProgress;
 use crate::runtime::read_ahead::read_ahead;
 
-/// Marks the place in a transaction to which [`undone`] goes back. Without a mark, a failure ends the transaction.
-fn marked<P: SinkProjection>(tx: &mut <P::Sink as Sink>::Tx<'_>) -> bool {
-    let what = || format!("a mark of the projection `{}`", P::NAME);
-    matches!(guard(what, || P::Sink::mark(tx)), Ok(Ok(true)))
-}
+/// The new state replaces the old one when it lacks at most so many positions. They are projected afterwards.
+const NEAR: u64 = 1_000;
 
-/// Takes back the changes since the last mark.
-fn undone<P: SinkProjection>(tx: &mut <P::Sink as Sink>::Tx<'_>) -> bool {
-    let what = || format!("the undoing of changes of the projection `{}`", P::NAME);
-    matches!(guard(what, || P::Sink::undo(tx)), Ok(Ok(true)))
+/// The new state in a sink.
+enum Found {
+    /// The sink has no place for it.
+    NoPlace,
+    Nothing,
+    /// Its progress.
+    Saved(String),
 }
 
 impl<P: SinkProjection> Follower<P> {
+    /// Whether the rebuild is cancelled, and its call may still change the sink.
+    pub(super) fn is_cancelled(&self) -> bool {
+        let is_cancelled = self
+            .rebuild
+            .as_ref()
+            .is_some_and(super::RebuildOrder::is_cancelled);
+        is_cancelled && !self.pulse.is_given_up()
+    }
+
+    /// Orders the rest of a rebuild that an earlier program has begun.
+    pub(super) fn find_interrupted_rebuild(&mut self) -> Result<(), Halt> {
+        if self.rebuild.is_some() {
+            return Ok(());
+        }
+        let Found::Saved(stored) = self.new_state()? else {
+            return Ok(());
+        };
+        let Some(saved) = self.usable(&stored)? else {
+            return self.discard();
+        };
+        tracing::info!(
+            projection = P::NAME,
+            position = saved.position,
+            "an interrupted rebuild of a projection goes on"
+        );
+        self.order_rebuild();
+        self.pulse.rebuilds(self.rebuild.clone());
+        Ok(())
+    }
+
+    /// Removes the new state, if there is one.
+    pub(super) fn discard(&mut self) -> Result<(), Halt> {
+        self.new = Place::default();
+        self.transact_new(&mut |_, stored| stored.map(|_| RebuildStep::Discard))?;
+        Ok(())
+    }
+
     /// Rebuilds the state. Blocks.
     pub(super) fn run_rebuild(&mut self) -> Result<(), Halt> {
-        let begun = std::time::Instant::now();
-        let mut progress = SavedProgress::new::<P>();
-        for (position, reason) in &self.failed_in_rebuild {
-            progress.skip(*position, reason.clone());
-        }
-        let journal = Arc::clone(&self.journal);
-        let gauge = Arc::clone(&self.gauge);
-        let closing = self.closing.clone();
-        let order = self.rebuild.clone();
-        let pulse = Arc::clone(&self.pulse);
-        let is_cancelled = || {
-            let is_cancelled = order.as_ref().is_some_and(RebuildOrder::is_cancelled);
-            is_cancelled || *closing.borrow() || pulse.is_given_up()
+        let begun = Instant::now();
+        let rebuilt = match self.rebuild_beside() {
+            Ok(None) => self.rebuild_at_once(),
+            Ok(Some(rebuilt)) => Ok(rebuilt),
+            Err(halt) => Err(halt),
         };
-        let mut skips = self.failed_in_rebuild.clone();
-        let skips_failures = P::ON_FAILURE == ProjectionFailure::Skip;
-        let mut cursor = Cursor::default();
-        let mut halt = None;
-        let mut failed = None;
-        let mut stored = None;
-        let transacted = self.transact(&mut |tx, _| {
-            if let Err(error) = prepare::<P>(tx) {
-                halt = Some(Halt::Event(error));
-                return None;
-            }
-            loop {
-                let target = *journal.durable().borrow();
-                let read = read_ahead(&*journal, cursor, target, CHUNK_BYTES, &mut |chunk, read| {
-                    if is_cancelled() {
-                        halt = Some(Halt::Asked);
-                        return Err(StoreError::Closed);
-                    }
-                    let mut can_undo = skips_failures && marked::<P>(tx);
-                    let mut marked_at = 0;
-                    let mut events = chunk.events();
-                    while let Some(event) = events.next() {
-                        if !is_subscribed::<P>(&event) || event.position <= marked_at {
-                            continue;
-                        }
-                        if skips.contains_key(&event.position) {
-                            // The events before it are projected for good.
-                            can_undo = can_undo && marked::<P>(tx);
-                            marked_at = event.position;
-                            continue;
-                        }
-                        if !pulse.beat() {
-                            halt = Some(Halt::Asked);
-                            return Err(StoreError::Closed);
-                        }
-                        let Err(cause) = project_one::<P>(event, tx) else {
-                            progress.event = Some(saved_event(&event));
-                            continue;
-                        };
-                        // It does not decode, so that the transaction has nothing of it.
-                        if is_skipped::<P>(&cause) {
-                            skip_unknown::<P>(event, &cause.error, &mut progress);
-                            continue;
-                        }
-                        if cause.is_of_database {
-                            halt = Some(Halt::Sink(cause.error));
-                            return Err(StoreError::Closed);
-                        }
-                        if !can_undo || !undone::<P>(tx) {
-                            failed = Some((event.position, cause.error));
-                            return Err(StoreError::Closed);
-                        }
-                        tracing::warn!(projection = P::NAME, position = event.position, error = %cause.error, "a rebuild skips an event");
-                        skips.insert(event.position, cause.error.to_string());
-                        progress.skip(event.position, cause.error.to_string());
-                        // Once more from the mark on, without the event.
-                        events = chunk.events();
-                    }
-                    cursor = read;
-                    gauge.rebuilds(Some(RebuildProgress {
-                        position: read.position,
-                        of: target,
-                    }));
-                    Ok(())
-                });
-                match read {
-                    Ok(()) => {}
-                    Err(_) if halt.is_some() || failed.is_some() => return None,
-                    Err(error) => {
-                        halt = Some(Halt::Sink(error));
-                        return None;
-                    }
-                }
-                if *journal.durable().borrow() == target {
-                    break;
-                }
-            }
-            if is_cancelled() {
-                halt = Some(Halt::Asked);
-                return None;
-            }
-            progress.position = cursor.position;
-            match to_json(&progress) {
-                Ok(json) => {
-                    stored = Some(json.clone());
-                    Some(json)
-                }
-                Err(error) => {
-                    halt = Some(error);
-                    None
-                }
-            }
-        });
         if !self.pulse.is_given_up() {
             self.gauge.rebuilds(None);
         }
-        let ended = match (halt, failed) {
-            (Some(halt), _) => Err(halt),
-            // As in an attempt, a connection that cannot roll back is the cause.
-            (None, Some((position, error))) => transacted.and_then(|()| {
-                if P::ON_FAILURE == ProjectionFailure::Skip {
-                    tracing::warn!(projection = P::NAME, position, %error, "a rebuild skips an event, and begins again");
-                    self.failed_in_rebuild.insert(position, error.to_string());
-                    return Err(Halt::Moved);
-                }
-                Err(Halt::Event(error))
-            }),
-            (None, None) => transacted,
-        };
-        ended?;
-        self.stored = stored;
+        let mut rebuilt = rebuilt?;
         tracing::info!(
             projection = P::NAME,
-            position = cursor.position,
+            position = rebuilt.cursor.position,
             ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "a projection was rebuilt"
         );
         self.rebuild = None;
         self.failed_in_rebuild.clear();
-        self.cursor = cursor;
-        if let Some(event) = &progress.event {
-            self.gauge.has_changed(event.position);
+        let progress = rebuilt.progress.take();
+        self.current = rebuilt;
+        if let Some(progress) = progress {
+            if let Some(event) = &progress.event {
+                self.gauge.has_changed(event.position);
+            }
+            self.is_at(State::Current, progress);
         }
-        self.is_at(progress);
         Ok(())
+    }
+
+    /// Makes the new state beside the old state, and exchanges them. `None` if the sink has no place for it.
+    fn rebuild_beside(&mut self) -> Result<Option<Place>, Halt> {
+        let found = match self.new_state()? {
+            Found::NoPlace => return Ok(None),
+            Found::Nothing => None,
+            Found::Saved(stored) => Some(stored),
+        };
+        self.stop_if_asked()?;
+        let begins_anew = self.rebuild.as_ref().is_some_and(|order| order.begins_anew);
+        let usable = match &found {
+            Some(stored) if !begins_anew => self.usable(stored)?,
+            _ => None,
+        };
+        match usable {
+            Some(saved) => {
+                self.new = Place {
+                    cursor: Cursor::after(saved.position),
+                    progress: Some(saved),
+                    stored: found,
+                };
+            }
+            None => {
+                if found.is_some() {
+                    self.discard()?;
+                }
+                self.new = Place::default();
+                let first = SavedProgress::new::<P>();
+                self.attempt(State::New, &[], &first)?;
+                self.new.progress = Some(first);
+            }
+        }
+        // From here on, the new state is that of this order.
+        if let Some(order) = &mut self.rebuild {
+            order.begins_anew = false;
+        }
+        self.catch_up()?;
+        self.exchange().map(Some)
+    }
+
+    /// Projects into the new state until it is near the last durable event.
+    fn catch_up(&mut self) -> Result<(), Halt> {
+        let journal = Arc::clone(&self.journal);
+        loop {
+            let target = *journal.durable().borrow();
+            self.shows_rebuild(target);
+            let mut halt = None;
+            let cursor = self.new.cursor;
+            let read = read_ahead(&*journal, cursor, target, CHUNK_BYTES, &mut |chunk, read| {
+                let projected = self.stop_if_asked();
+                let projected = projected.and_then(|()| self.project(State::New, chunk, read));
+                match projected {
+                    Ok(_) => {
+                        self.gauge.fails(None, false);
+                        self.shows_rebuild(target);
+                        Ok(())
+                    }
+                    Err(reason) => {
+                        halt = Some(reason);
+                        Err(StoreError::Closed)
+                    }
+                }
+            });
+            if let Some(halt) = halt {
+                return Err(halt);
+            }
+            // The journal cannot be read.
+            read.map_err(Halt::Sink)?;
+            let behind = journal
+                .durable()
+                .borrow()
+                .saturating_sub(self.new.cursor.position);
+            if behind <= NEAR {
+                return Ok(());
+            }
+        }
+    }
+
+    fn shows_rebuild(&self, of: u64) {
+        let position = self.new.cursor.position;
+        self.gauge.rebuilds(Some(RebuildProgress { position, of }));
+    }
+
+    /// The new state replaces the old state.
+    fn exchange(&mut self) -> Result<Place, Halt> {
+        self.stop_if_asked()?;
+        let mut place = std::mem::take(&mut self.new);
+        let Some(progress) = &mut place.progress else {
+            return Err(Halt::Moved);
+        };
+        progress.position = place.cursor.position;
+        let next = to_json(progress)?;
+        let mut has_moved = false;
+        self.transact_new(&mut |_, stored| {
+            has_moved = stored != place.stored.as_deref();
+            (!has_moved).then(|| RebuildStep::Exchange(next.clone()))
+        })?;
+        if has_moved {
+            return Err(Halt::Moved);
+        }
+        place.stored = Some(next);
+        Ok(place)
+    }
+
+    fn stop_if_asked(&self) -> Result<(), Halt> {
+        let has_to_stop = self.is_cancelled() || self.is_closing() || self.pulse.is_given_up();
+        match has_to_stop {
+            true => Err(Halt::Asked),
+            false => Ok(()),
+        }
+    }
+
+    /// Looks for the new state in the sink.
+    fn new_state(&mut self) -> Result<Found, Halt> {
+        let mut found = Found::Nothing;
+        let has_place = self.transact_new(&mut |_, stored| {
+            if let Some(stored) = stored {
+                found = Found::Saved(stored.to_owned());
+            }
+            None
+        })?;
+        match has_place {
+            true => Ok(found),
+            false => Ok(Found::NoPlace),
+        }
+    }
+
+    /// The saved progress of the new state, if this program can go on from it.
+    fn usable(&mut self, stored: &str) -> Result<Option<SavedProgress>, Halt> {
+        let Ok(saved) = serde_json::from_str::<SavedProgress>(stored) else {
+            return Ok(None);
+        };
+        let durable = *self.journal.durable().borrow();
+        if saved.position > durable || !is_of_this_history(&*self.journal, &saved) {
+            return Ok(None);
+        }
+        Ok(self.outdated(&saved)?.is_none().then_some(saved))
     }
 }
