@@ -2,16 +2,19 @@
 
 use std::ops::{Bound, RangeBounds};
 
-use redb::ReadableTableMetadata as _;
+use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _};
 use serde::Serialize;
 
 use super::change::{index_prefix, key_of};
 use super::encode::{EncodeError, encode_to};
-use super::table::{CURRENT, RowTable};
+use super::table::{CURRENT, RowTable, row};
 use super::{RowsError, encode};
 use crate::error::StoreError;
 use crate::guarded::{Kept, guard};
 use crate::projection::RowProjection;
+
+/// The number of rows for which there is room from the start.
+const RESERVED: usize = 128;
 
 /// A range of rows.
 #[derive(Debug, Clone)]
@@ -138,20 +141,46 @@ impl<P: RowProjection> RowTable<P> {
         value.map(|value| self.row(&key, &value)).transpose()
     }
 
-    /// The rows of a query, from one snapshot. Blocks.
+    /// The rows of a query, from one snapshot. Each row is decoded where it is stored. Blocks.
     pub(crate) fn find(&self, query: &Query) -> Result<Found<P>, RowsError> {
-        let (rows, next) = match query.is_empty() {
-            true => (Vec::new(), None),
-            false => self.stored(query)?,
+        let mut found = Found {
+            rows: Vec::new(),
+            next: None,
         };
-        let rows = rows.into_iter().map(|(key, value)| {
-            let row = self.row(&key, &value)?;
-            Ok((key_of::<P>(&key)?, row))
-        });
-        Ok(Found {
-            rows: rows.collect::<Result<_, RowsError>>()?,
-            next,
-        })
+        if query.is_empty() {
+            return Ok(found);
+        }
+        found.rows.reserve(query.limit.min(RESERVED));
+        let mut failed = None;
+        self.with(|file| {
+            let mut take = |key: &[u8], value: &[u8]| {
+                let row = row::<P>(file, key, value).and_then(|row| Ok((key_of::<P>(key)?, row)));
+                match row {
+                    Ok(row) => found.rows.push(row),
+                    Err(error) => failed = Some(error),
+                }
+                failed.is_none()
+            };
+            let next = file.run(|database| match places(database, query, &mut take) {
+                Err(redb::Error::TableDoesNotExist(_)) => Ok(End::Whole),
+                end => end,
+            });
+            match next.map_err(StoreError::from)? {
+                End::Whole => Ok(()),
+                End::More(place) => {
+                    found.next = Some(place);
+                    Ok(())
+                }
+                End::Lost(key) => {
+                    let reason = format!("an index has the row {key:02x?}, which is missing");
+                    Err(StoreError::from(file.damage(&reason)).into())
+                }
+            }
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(found),
+        }
     }
 
     /// The number of rows of a query. Blocks.
@@ -185,58 +214,62 @@ impl<P: RowProjection> RowTable<P> {
         })?;
         Ok(counted.unwrap_or(0))
     }
+}
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "a row and its key, and the next place"
-    )]
-    fn stored(
-        &self,
-        query: &Query,
-    ) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, Option<Vec<u8>>), RowsError> {
-        let mut lost = None;
-        let found = self.read(|transaction| {
-            let rows = transaction.open_table(CURRENT.rows)?;
-            let mut found = Vec::new();
-            let (mut last, mut has_more) = (Vec::new(), false);
-            if query.is_index {
-                let index = transaction.open_table(CURRENT.index)?;
-                let mut range = index.range::<&[u8]>(query.bounds())?;
-                while let Some(entry) = turn(&mut range, query.is_backwards) {
-                    let (place, before) = entry?;
-                    has_more = found.len() == query.limit;
-                    if has_more {
-                        break;
-                    }
-                    let before = usize::try_from(before.value()).unwrap_or(usize::MAX);
-                    place.value().clone_into(&mut last);
-                    let key = last.split_at_checked(before).map(|(_, key)| key);
-                    let key = key.unwrap_or_default();
-                    let Some(value) = rows.get(key)? else {
-                        lost = Some(format!("an index has the row {key:02x?}, which is missing"));
-                        break;
-                    };
-                    found.push((key.to_vec(), value.value().to_vec()));
-                }
-            } else {
-                let mut range = rows.range::<&[u8]>(query.bounds())?;
-                while let Some(row) = turn(&mut range, query.is_backwards) {
-                    let (key, value) = row?;
-                    has_more = found.len() == query.limit;
-                    if has_more {
-                        break;
-                    }
-                    key.value().clone_into(&mut last);
-                    found.push((key.value().to_vec(), value.value().to_vec()));
-                }
+/// The end of the rows of a query.
+enum End {
+    Whole,
+    /// The limit is reached. This is the place of the last row.
+    More(Vec<u8>),
+    /// An index has a row with this key, and it is missing.
+    Lost(Vec<u8>),
+}
+
+/// Calls `take` with the key and the stored value of each row, until it returns `false`.
+fn places(
+    database: &Database,
+    query: &Query,
+    take: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+) -> Result<End, redb::Error> {
+    let transaction = database.begin_read()?;
+    let rows = transaction.open_table(CURRENT.rows)?;
+    let mut last = Vec::new();
+    let mut taken = 0;
+    if query.is_index {
+        let index = transaction.open_table(CURRENT.index)?;
+        let mut range = index.range::<&[u8]>(query.bounds())?;
+        while let Some(entry) = turn(&mut range, query.is_backwards) {
+            let (place, before) = entry?;
+            if taken == query.limit {
+                return Ok(End::More(last));
             }
-            Ok((found, has_more.then_some(last)))
-        })?;
-        match lost {
-            Some(reason) => self.with(|file| Err(StoreError::from(file.damage(&reason)).into())),
-            None => Ok(found.unwrap_or_default()),
+            let before = usize::try_from(before.value()).unwrap_or(usize::MAX);
+            place.value().clone_into(&mut last);
+            let key = last.split_at_checked(before).map(|(_, key)| key);
+            let key = key.unwrap_or_default();
+            let Some(value) = rows.get(key)? else {
+                return Ok(End::Lost(key.to_vec()));
+            };
+            if !take(key, value.value()) {
+                return Ok(End::Whole);
+            }
+            taken += 1;
+        }
+    } else {
+        let mut range = rows.range::<&[u8]>(query.bounds())?;
+        while let Some(row) = turn(&mut range, query.is_backwards) {
+            let (key, value) = row?;
+            if taken == query.limit {
+                return Ok(End::More(last));
+            }
+            key.value().clone_into(&mut last);
+            if !take(&last, value.value()) {
+                return Ok(End::Whole);
+            }
+            taken += 1;
         }
     }
+    Ok(End::Whole)
 }
 
 fn turn<I: DoubleEndedIterator>(range: &mut I, is_backwards: bool) -> Option<I::Item> {
