@@ -116,6 +116,13 @@ async fn readers_see_the_old_rows_until_the_new_rows_are_complete() -> TestResul
         async move { store.rebuild_projection::<Sums>().await }
     });
     one_waits().await;
+    // Another one waits for its end. The cancellation is for both.
+    let mut second = std::pin::pin!(store.rebuild_projection::<Sums>());
+    tokio::select! {
+        biased;
+        _ = &mut second => panic!("it waits"),
+        () = std::future::ready(()) => {}
+    }
     store.cancel_rebuild::<Sums>()?;
     FACTOR.store(1, Ordering::SeqCst);
     // It notices at the next chunk, so that there has to be one.
@@ -125,6 +132,7 @@ async fn readers_see_the_old_rows_until_the_new_rows_are_complete() -> TestResul
         rebuilding.await?,
         Err(StoreError::RebuildCancelled)
     ));
+    assert!(matches!(second.await, Err(StoreError::RebuildCancelled)));
     store.wait_for::<Sums>(4, SOON).await?;
     assert_eq!(sums().await?, [4, 10, 20, 30]);
 
