@@ -144,21 +144,27 @@ impl<P: SinkProjection> Follower<P> {
             self.shows_rebuild(target);
             let mut halt = None;
             let cursor = self.new.cursor;
-            let read = read_ahead(&*journal, cursor, target, CHUNK_BYTES, &mut |chunk, read| {
-                let projected = self.stop_if_asked();
-                let projected = projected.and_then(|()| self.project(State::New, chunk, read));
-                match projected {
-                    Ok(_) => {
-                        self.gauge.fails(None, false);
-                        self.shows_rebuild(target);
-                        Ok(())
+            let read = read_ahead(
+                &*journal,
+                cursor,
+                target,
+                CHUNK_BYTES,
+                &mut |chunk, read| {
+                    let projected = self.stop_if_asked();
+                    let projected = projected.and_then(|()| self.project(State::New, chunk, read));
+                    match projected {
+                        Ok(_) => {
+                            self.gauge.fails(None, false);
+                            self.shows_rebuild(target);
+                            Ok(())
+                        }
+                        Err(reason) => {
+                            halt = Some(reason);
+                            Err(StoreError::Closed)
+                        }
                     }
-                    Err(reason) => {
-                        halt = Some(reason);
-                        Err(StoreError::Closed)
-                    }
-                }
-            });
+                },
+            );
             if let Some(halt) = halt {
                 return Err(halt);
             }
