@@ -128,7 +128,7 @@ mod tests {
                     _ => Ok("line\nline ".repeat(5)),
                 },
             );
-            let subject = ["one", "two"][usize::from(number % 3 == 0)];
+            let subject = if number % 3 == 0 { "one" } else { "two" };
             pushed.entry(subject).or_default().push(part.clone());
             bundles.push(subject.to_owned(), part);
         }
