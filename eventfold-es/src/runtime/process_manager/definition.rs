@@ -1,7 +1,7 @@
 //! The type of a process manager, erased. The engine is compiled once, and not again for each type.
 //!
 //! A [`Definition`] has the constants of the type and its functions, a [`State`] is a value of the type, and a [`Sent`] is one of its
-//! envelopes. Their functions are code of the user. Whoever calls them guards against panics.
+//! envelopes. Their functions are code of the user, and each caller guards against panics.
 
 use serde_json::value::RawValue;
 
