@@ -21,9 +21,10 @@ pub(crate) fn time<S: Serializer>(
     time.map(rfc_3339).serialize(serializer)
 }
 
-/// A duration in seconds, as a number with a fraction.
+/// A duration in seconds, as a number with a fraction of up to six digits.
 pub(crate) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(time.as_secs_f64())
+    // One division of whole numbers: the nearest number, which prints as it was.
+    serializer.serialize_f64(time.as_micros() as f64 / 1e6)
 }
 
 /// A time as RFC 3339 text.
