@@ -151,7 +151,6 @@ mod command_bus;
 mod comparing;
 pub mod contract;
 mod dead_letter;
-mod digits;
 #[cfg(feature = "testing")]
 pub mod disk;
 #[cfg(not(feature = "testing"))]

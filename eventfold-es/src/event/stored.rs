@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{DomainEvent, EventError, RecordedEvent, deserialize};
-use crate::{digits, evolution};
+use crate::evolution;
 
 /// A stored event: its line, or an already decoded event.
 #[derive(Debug)]
@@ -223,7 +223,8 @@ fn version_behind(
 ) -> Option<u64> {
     let read = data.into_iter::<IgnoredAny>().byte_offset();
     let rest = text.get(read..)?.strip_prefix(",\"ts\":")?;
-    let mut rest = rest.get(digits::count(rest.as_bytes())..)?;
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let mut rest = rest.get(digits..)?;
     for label in [",\"id\":\"", ",\"actor\":\""] {
         if let Some(field) = rest.strip_prefix(label) {
             (_, rest) = plain_string(field)?;

@@ -112,13 +112,16 @@ impl<P: RowProjection> Sink for RowSink<P> {
     }
 }
 
+/// The work in a transaction.
+type Work<'a, P> = dyn FnMut(&mut RowTx<'_, P>, Option<&str>) -> Option<RebuildStep> + 'a;
+
 impl<P: RowProjection> RowConnection<P> {
     /// One transaction that changes a state of the rows.
     fn transact(
         &mut self,
         projection: &str,
         of: &'static Tables,
-        work: &mut dyn FnMut(&mut RowTx<'_, P>, Option<&str>) -> Option<RebuildStep>,
+        work: &mut Work<'_, P>,
     ) -> Result<(), RowsError> {
         let is_due = self.durable.is_none_or(|at| at.elapsed() >= DURABLE_EVERY);
         let has_changed = self.table.with(|file| {

@@ -131,15 +131,18 @@ rows! { indexed, 2, [#[index]] , version = 2 }
 
 /// A sink of a user, with a place for the new state of a rebuild.
 #[derive(Clone, Default)]
-struct TwoPlaces(Arc<Mutex<[BTreeMap<&'static str, (States, String)>; 2]>>);
+struct TwoPlaces(Arc<Mutex<Places>>);
+
+/// The current and the new states, with their progress.
+type Places = [BTreeMap<&'static str, (States, String)>; 2];
 
 impl TwoPlaces {
-    fn content(&self) -> MutexGuard<'_, [BTreeMap<&'static str, (States, String)>; 2]> {
+    fn content(&self) -> MutexGuard<'_, Places> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The sink of each store, by the name of the only projection in it.
+/// The sink of the present test.
 static SINK: Mutex<Option<TwoPlaces>> = Mutex::new(None);
 
 impl Sink for TwoPlaces {

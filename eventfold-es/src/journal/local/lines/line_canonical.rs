@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::digits;
 use crate::journal::local::line::LENGTH_LABEL;
 use crate::journal::local::line_read::{
     CommitData, CommitLine, DeadLetterLines, Lines, ProcessManagerLines, RowLine, StreamLines,
@@ -128,7 +127,7 @@ impl<'a> Rest<'a> {
     #[inline(always)]
     pub(super) fn skip_number(&mut self, label: &str) -> Option<()> {
         self.expect(label)?;
-        let digits = digits::count(self.0.as_bytes());
+        let digits = self.0.bytes().take_while(u8::is_ascii_digit).count();
         self.0 = self.0.get(digits..)?;
         (digits > 0).then_some(())
     }
@@ -140,7 +139,16 @@ impl<'a> Rest<'a> {
     }
 
     fn digits(&mut self) -> Option<u64> {
-        let (mut number, digits) = digits::number(self.0.as_bytes());
+        let mut number: u64 = 0;
+        let mut digits = 0;
+        for byte in self.0.bytes() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            number = number.wrapping_mul(10).wrapping_add(digit.into());
+            digits += 1;
+        }
         if digits > SAFE_DIGITS {
             number = self.0.get(..digits)?.parse().ok()?;
         }
@@ -151,12 +159,11 @@ impl<'a> Rest<'a> {
 
     fn quoted(&mut self) -> Option<Cow<'a, str>> {
         let quoted = self.0.strip_prefix('"')?;
-        let end = memchr::memchr2(b'"', b'\\', quoted.as_bytes())?;
+        let end = quoted
+            .bytes()
+            .position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
         let (string, behind) = quoted.split_at_checked(end)?;
-        let lowest = string.bytes().fold(b' ', u8::min);
-        if let Some(behind) = behind.strip_prefix('"')
-            && lowest >= b' '
-        {
+        if let Some(behind) = behind.strip_prefix('"') {
             self.0 = behind;
             return Some(Cow::Borrowed(string));
         }
