@@ -135,7 +135,7 @@ pub trait Sink: Send + Sync + 'static {
 
     /// As [`transact`](Self::transact), on the new state that a rebuild makes beside the old one. Readers do not see it.
     ///
-    /// With this method, a rebuild is many transactions, each with its progress, and an interrupted rebuild goes on behind the
+    /// With this method, a rebuild is many transactions, each with its progress, and an interrupted rebuild continues after the
     /// last one. The sink has two places for its state: `transact` changes the first, which readers see, and `rebuild` the
     /// second. Each has its own progress. [`RebuildStep`] says how a transaction ends.
     ///

@@ -1,7 +1,7 @@
 //! A rebuild: the state is made again from the first event, and readers see the old state until the new state is complete.
 //!
 //! If the sink has a second place, the new state grows there in many transactions, each with its progress. An interrupted rebuild
-//! goes on behind the last one. The exchange of the two states is one transaction.
+//! continues after the last one. The exchange of the two states is one transaction.
 
 use std::sync::Arc;
 use std::time::Instant;
