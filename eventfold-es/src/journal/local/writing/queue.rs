@@ -290,7 +290,7 @@ impl Queue {
         outcome
     }
 
-    /// Wakes the writer, if it waits for what was added.
+    /// Wakes the writer, if it waits for this commit or task.
     fn wake_writer(&self, mut state: MutexGuard<'_, QueueState>) {
         let (is_idle, gathered) = (std::mem::take(&mut state.is_idle), state.gathered());
         drop(state);
