@@ -68,13 +68,13 @@ impl Writer {
         batch.seal()
     }
 
-    /// Waits for the next commands of the clients that the last batch has answered, for half a sync at most.
+    /// Waits for the next commands of the clients that the last batch has answered, for half a sync at most, if the journal is replicated.
     ///
     /// Without the wait, the clients are in two groups, and each waits for the sync of the other. Together, they get nearly twice as many
     /// syncs. If the wait does not pay, fewer batches wait.
     pub(super) fn await_answered(&mut self) {
         let answered = std::mem::take(&mut self.answered);
-        let may_wait = answered > 1 && self.held.is_none() && self.is_waited_for();
+        let may_wait = answered > 1 && self.held.is_none() && self.replica.is_some();
         if !may_wait || !self.returning.is_due() {
             return;
         }
