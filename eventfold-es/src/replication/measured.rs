@@ -1,14 +1,13 @@
 //! A log with the figures of its answers.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{broadcast, watch};
+use super::{AppendError, CommitLog, Entry, LogError};
 
-use super::{AppendError, CommitLog, Entry, LogError, Messenger};
-
-/// A log that counts its answers. Each call goes to the log.
+/// A log that counts its answers.
 pub(crate) struct Measured {
     log: Box<dyn CommitLog>,
     figures: Figures,
@@ -68,6 +67,45 @@ impl Measured {
         }
     }
 
+    /// See [`CommitLog::open`].
+    pub(crate) fn open(&self) -> Result<(), LogError> {
+        self.log.open()?;
+        self.figures.answered();
+        Ok(())
+    }
+
+    /// See [`CommitLog::append`].
+    pub(crate) fn append(&self, after: u64, text: Arc<str>) -> Result<(), AppendError> {
+        let begun = Instant::now();
+        let appended = self.append_within_limit(after, text);
+        let figures = &self.figures;
+        let counter = match &appended {
+            Ok(()) => {
+                let micros = whole(begun.elapsed().as_micros());
+                figures.micros.fetch_add(micros, Ordering::Relaxed);
+                &figures.acknowledged
+            }
+            Err(AppendError::Refused(_)) => &figures.refused,
+            Err(AppendError::Fenced) => &figures.fenced,
+            Err(AppendError::Unavailable(_)) => &figures.unavailable,
+            Err(AppendError::Unknown(_)) => &figures.unknown,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if matches!(appended, Ok(()) | Err(AppendError::Fenced)) {
+            figures.answered();
+        }
+        appended
+    }
+
+    /// See [`CommitLog::read`].
+    pub(crate) fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Entry>, LogError> {
+        let read = self.log.read(from, max_bytes);
+        if read.is_ok() {
+            self.figures.answered();
+        }
+        read
+    }
+
     fn append_within_limit(&self, after: u64, text: Arc<str>) -> Result<(), AppendError> {
         let (bytes, most) = (text.len(), self.log.max_entry_bytes());
         if bytes > most {
@@ -93,69 +131,12 @@ fn whole(time: u128) -> u64 {
     u64::try_from(time).unwrap_or(u64::MAX)
 }
 
-impl CommitLog for Measured {
-    fn describe(&self) -> String {
-        self.log.describe()
-    }
+/// The other calls go to the log as they are.
+impl Deref for Measured {
+    type Target = dyn CommitLog;
 
-    fn open(&self) -> Result<(), LogError> {
-        self.log.open()?;
-        self.figures.answered();
-        Ok(())
-    }
-
-    fn max_entry_bytes(&self) -> usize {
-        self.log.max_entry_bytes()
-    }
-
-    fn append(&self, after: u64, text: Arc<str>) -> Result<(), AppendError> {
-        let begun = Instant::now();
-        let appended = self.append_within_limit(after, text);
-        let figures = &self.figures;
-        let counter = match &appended {
-            Ok(()) => {
-                let micros = whole(begun.elapsed().as_micros());
-                figures.micros.fetch_add(micros, Ordering::Relaxed);
-                &figures.acknowledged
-            }
-            Err(AppendError::Refused(_)) => &figures.refused,
-            Err(AppendError::Fenced) => &figures.fenced,
-            Err(AppendError::Unavailable(_)) => &figures.unavailable,
-            Err(AppendError::Unknown(_)) => &figures.unknown,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        if matches!(appended, Ok(()) | Err(AppendError::Fenced)) {
-            figures.answered();
-        }
-        appended
-    }
-
-    fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Entry>, LogError> {
-        let read = self.log.read(from, max_bytes);
-        if read.is_ok() {
-            self.figures.answered();
-        }
-        read
-    }
-
-    fn follow(&self) -> watch::Receiver<u64> {
-        self.log.follow()
-    }
-
-    fn signal(&self, message: String) {
-        self.log.signal(message);
-    }
-
-    fn signals(&self) -> broadcast::Receiver<String> {
-        self.log.signals()
-    }
-
-    fn messenger(&self) -> Option<Arc<dyn Messenger>> {
-        self.log.messenger()
-    }
-
-    fn close(&self) {
-        self.log.close();
+    fn deref(&self) -> &Self::Target {
+        &*self.log
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) enum Membership {
 
 /// The log of a store, and this node.
 pub(crate) struct Replication {
-    pub(crate) log: Arc<dyn CommitLog>,
+    pub(crate) log: Arc<Measured>,
     pub(crate) node: Node,
     /// The aggregate types of the program. Empty if they are not all known.
     pub(crate) aggregate_types: Vec<&'static str>,

@@ -139,7 +139,7 @@ impl LocalJournal {
                 return Err(OpenError::Store(StoreError::ReadOnly { reason }));
             }
             (Membership::Node(node), None) => {
-                let may_claim = join(&*node.log, &files, &layout, &journal.parts(), &tip)?;
+                let may_claim = join(&node.log, &files, &layout, &journal.parts(), &tip)?;
                 Some((node, may_claim))
             }
             (Membership::Alone, None) => {

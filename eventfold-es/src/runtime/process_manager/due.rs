@@ -250,8 +250,8 @@ impl ProcessManagerRunner {
         if !matches!(turn, Turn::Later(_)) {
             let (due, name) = (deadline.due_ms, &deadline.name);
             let what = || format!("deadline {due} of {}: {name}", timer.key);
-            if !self.begins(what).await? {
-                self.machine.given_up = Some(self.starts.cause());
+            if let Some(cause) = self.begins(what).await? {
+                self.machine.given_up = Some(cause);
             }
             self.settle()?;
         }
@@ -271,11 +271,9 @@ impl ProcessManagerRunner {
         let command: CommandRow = read.map_err(|reason| self.unreadable_row(reason))?;
         self.learn(vec![command.key.clone()]).await?;
         self.settle()?;
-        if !self
-            .begins(|| format!("command {}", command.command_id))
-            .await?
-        {
-            self.machine.given_up = Some(self.starts.cause());
+        let what = || format!("command {}", command.command_id);
+        if let Some(cause) = self.begins(what).await? {
+            self.machine.given_up = Some(cause);
         }
         self.execute(row_key, command, None, false).await.map(drop)
     }

@@ -107,8 +107,10 @@ impl ProcessManagerRunner {
                 reached = event.position;
                 if self.is_shown(event) {
                     let name = || format!("correlation {}", event.position);
-                    let begins = !self.definition().is_keyed || self.begins(name).await?;
-                    let given_up = (!begins).then(|| self.starts.cause());
+                    let given_up = match self.definition().is_keyed {
+                        true => self.begins(name).await?,
+                        false => None,
+                    };
                     chunk.push((commit.time, self.show(event, given_up)));
                 }
                 if self.starts.is_careful() {
@@ -212,20 +214,22 @@ impl ProcessManagerRunner {
         // The commands of several instances are decided together, so an abort is not attributed to one instance.
         let together = || format!("commands {position}");
         let is_watched = self.starts.is_careful() || self.starts.sizes.is_some();
-        let is_given_up = is_watched && self.starts.is_given_up(&together());
+        let all_given_up = match is_watched {
+            true => self.starts.given_up(&together()),
+            false => None,
+        };
         let joins = shown.joins();
         for nth in 0..joins.len().max(1) {
-            let begins = match joins.get(nth) {
-                _ if is_given_up => false,
-                None => true,
+            let given_up = match joins.get(nth) {
+                _ if all_given_up.is_some() => all_given_up.clone(),
+                None => None,
                 Some(join) if self.definition().is_keyed => {
                     self.begins(|| format!("event {position} of {}", join.key))
                         .await?
                 }
                 Some(_) => self.begins(|| format!("event {position}")).await?,
             };
-            if !begins {
-                let cause = self.starts.cause();
+            if let Some(cause) = given_up {
                 if !self.definition().is_keyed && matches!(cause, FailureCause::Aborted { .. }) {
                     return Err(Halt::parked(position, cause.to_string()));
                 }

@@ -76,9 +76,9 @@ impl ProcessManagerRunner {
                 break;
             }
             for row in held {
-                if !self.begins(|| format!("held {}", row.key)).await? {
-                    let reason = self.starts.cause().to_string();
-                    self.machine.hold_until_released(scope, &row, reason);
+                if let Some(cause) = self.begins(|| format!("held {}", row.key)).await? {
+                    self.machine
+                        .hold_until_released(scope, &row, cause.to_string());
                     break 'held;
                 }
                 let soon = self.stored_now().saturating_add(1);

@@ -71,8 +71,6 @@ pub(super) struct Starts {
     begun: Option<String>,
     /// The work that is committed alone, because a commit was too large.
     pub(super) sizes: Option<Sizes>,
-    /// The failure cause of the work that was given up last.
-    cause: FailureCause,
 }
 
 impl Starts {
@@ -86,7 +84,6 @@ impl Starts {
             is_noted: max == 0,
             begun: None,
             sizes: None,
-            cause: FailureCause::Aborted { starts: max },
         }
     }
 
@@ -95,20 +92,13 @@ impl Starts {
         self.note.as_ref().is_some_and(|note| note.starts > 1)
     }
 
-    /// Whether the work began too often without an end, or is too large, and is given up.
-    pub(super) fn is_given_up(&mut self, what: &str) -> bool {
-        let denied = self.sizes.as_ref().and_then(|sizes| sizes.denied(what));
+    /// The cause for which the work is given up: its commit is too large, or it began too often without an end.
+    pub(super) fn given_up(&self, what: &str) -> Option<FailureCause> {
+        let too_large = self.sizes.as_ref().and_then(|sizes| sizes.denied(what));
         let begun = self.note.as_ref().and_then(|note| note.begun.get(what));
-        let is_aborted = begun.is_some_and(|begun| *begun >= self.max);
-        let is_given_up = denied.is_some() || is_aborted;
         let starts = self.max;
-        self.cause = denied.unwrap_or(FailureCause::Aborted { starts });
-        is_given_up
-    }
-
-    /// The failure cause of the work that was given up last.
-    pub(super) fn cause(&self) -> FailureCause {
-        self.cause.clone()
+        let is_aborted = begun.is_some_and(|begun| *begun >= starts);
+        too_large.or_else(|| is_aborted.then_some(FailureCause::Aborted { starts }))
     }
 
     /// Clears all counts at the request of an operator, so that given-up work begins again.
@@ -180,20 +170,21 @@ impl ProcessManagerRunner {
         self.save_note().await
     }
 
-    /// Notes work before user code is called. Returns `false` if this work is [given up](Starts::is_given_up).
-    pub(super) async fn begins(&mut self, what: impl FnOnce() -> String) -> Result<bool, Halt> {
+    /// Notes work before user code is called, unless the work is [given up](Starts::given_up): then returns the cause.
+    pub(super) async fn begins(
+        &mut self,
+        what: impl FnOnce() -> String,
+    ) -> Result<Option<FailureCause>, Halt> {
         if !self.starts.is_careful() && self.starts.sizes.is_none() {
-            return Ok(true);
+            return Ok(None);
         }
         let what = what();
         if let Some(sizes) = &mut self.starts.sizes {
             sizes.begins(&what);
         }
-        if self.starts.is_given_up(&what) {
-            return Ok(false);
-        }
-        if !self.starts.is_careful() {
-            return Ok(true);
+        let given_up = self.starts.given_up(&what);
+        if given_up.is_some() || !self.starts.is_careful() {
+            return Ok(given_up);
         }
         let ended = self.starts.begun.replace(what.clone());
         if let Some(note) = &mut self.starts.note {
@@ -202,7 +193,7 @@ impl ProcessManagerRunner {
             }
             *note.begun.entry(what).or_default() += 1;
         }
-        self.save_note().await.map(|()| true)
+        self.save_note().await.map(|()| None)
     }
 
     /// Notes that the commit of this work is next. A call of an event handler began earlier, and others with it.

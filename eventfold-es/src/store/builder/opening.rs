@@ -16,7 +16,6 @@ use super::terms::{Common, Requests, Station};
 use crate::disk::{Files, absolute};
 use crate::error::{OpenError, StoreError};
 use crate::journal;
-use crate::replication::CommitLog;
 use crate::runtime::{
     AggregateTypes, Leadership, Member, Presence, ReactionHub, Runtime, SnapshotPolicy, Tally,
     WaitingSnapshots, blocking,

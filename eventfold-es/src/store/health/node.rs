@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::journal::Changed;
-use crate::replication::CommitLog;
 use crate::report_json;
 use crate::store::AggregateStore;
 use crate::store::forwarding::{Counted, Forwarding};

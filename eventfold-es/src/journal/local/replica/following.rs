@@ -59,7 +59,7 @@ impl Writer {
         }
     }
 
-    /// Lets the node end, which tells the others. What is unknown stays unknown.
+    /// Drops the log, so that the thread of the node ends and tells the other nodes. The outcome of an unsettled batch stays unknown.
     pub(in crate::journal::local) fn resign(&mut self) {
         let unsettled = self.replica.take().and_then(|replica| replica.unsettled);
         let reason = "the store was closed before the log has answered";

@@ -13,7 +13,7 @@ use crate::journal::local::line;
 use crate::journal::local::log::{Parts, each_line};
 use crate::journal::local::scan::{Tail, Tip};
 use crate::journal::{Damage, JournalError};
-use crate::replication::{AppendError, CommitLog, LogError};
+use crate::replication::{AppendError, LogError, Measured};
 
 /// The time for which a log may seem shorter than it is, because it is just choosing its leader.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ pub(in crate::journal::local) fn leave(files: &Files, layout: &Layout) -> Result
 /// empty log. The result is whether the node may claim a log with entries: the log has a claim, or the node has published it.
 /// Blocks.
 pub(in crate::journal::local) fn join(
-    log: &dyn CommitLog,
+    log: &Measured,
     files: &Files,
     layout: &Layout,
     parts: &Parts,
@@ -122,7 +122,7 @@ struct Batch<'a> {
 }
 
 struct Joining<'a> {
-    log: &'a dyn CommitLog,
+    log: &'a Measured,
     parts: &'a Parts,
     tip: &'a Tip,
     layout: &'a Layout,

@@ -34,11 +34,11 @@ use crate::journal::local::appends::lock;
 use crate::journal::local::batch::Batch;
 use crate::journal::local::jobs::ReactionToWrite;
 use crate::journal::{CommitError, Progress};
-use crate::replication::{AppendError, CommitLog, Entry};
+use crate::replication::{AppendError, Entry, Measured};
 
 /// The replicated log below the writer.
 pub(in crate::journal::local) struct Replica {
-    log: Arc<dyn CommitLog>,
+    log: Arc<Measured>,
     claimant: Claimant,
     /// The batch that the log has taken or not. The next entry of the log decides.
     unsettled: Option<Batch>,
@@ -50,7 +50,7 @@ pub(in crate::journal::local) struct Replica {
 
 impl Replica {
     pub(in crate::journal::local) fn new(
-        log: Arc<dyn CommitLog>,
+        log: Arc<Measured>,
         claimant: Claimant,
         progress: Arc<Mutex<BTreeMap<String, Progress>>>,
         ended: watch::Sender<()>,

@@ -16,7 +16,7 @@ use crate::disk::FileError;
 use crate::error::OpenError;
 use crate::journal::local::queue::Queue;
 use crate::journal::local::release::Release;
-use crate::replication::{AppendError, CommitLog, Entry, LogError, Role};
+use crate::replication::{AppendError, Entry, LogError, Measured, Role};
 
 /// The time between two signals of the leader.
 const BEAT: Duration = Duration::from_millis(250);
@@ -63,7 +63,7 @@ enum Problem {
 
 /// The parts of a node.
 pub(in crate::journal::local) struct Parts {
-    pub(in crate::journal::local) log: Arc<dyn CommitLog>,
+    pub(in crate::journal::local) log: Arc<Measured>,
     pub(in crate::journal::local) claimant: Claimant,
     pub(in crate::journal::local) may_claim: bool,
     pub(in crate::journal::local) program: Program,
@@ -165,7 +165,7 @@ fn start(
 }
 
 struct Node {
-    log: Arc<dyn CommitLog>,
+    log: Arc<Measured>,
     claimant: Claimant,
     /// Whether the log has a claim, or this node has published it. Only then a log with entries is claimed.
     may_claim: bool,

@@ -104,7 +104,7 @@ async fn next(subscription: &mut Subscriber) -> Option<Message> {
     poll_fn(|cx| Pin::new(&mut *subscription).poll_next(cx)).await
 }
 
-/// Publishes a message, and waits until it has left the client. What comes meanwhile goes together.
+/// Publishes a message, and waits until it has left the client. The questions or answers that come meanwhile share the next message.
 ///
 /// # Errors
 ///

@@ -295,8 +295,8 @@ impl ProcessManagerRunner {
             };
             let position = piece.shown.position();
             let (event, row) = (piece.shown.event(), piece.row.key.clone());
-            if !self.begins(|| format!("held {row}")).await? {
-                errand.call = State::Ended(Err(self.starts.cause()));
+            if let Some(cause) = self.begins(|| format!("held {row}")).await? {
+                errand.call = State::Ended(Err(cause));
                 continue;
             }
             let attempt = self.machine.attempt_at(&key, position);

@@ -166,7 +166,7 @@ impl ProcessManagerRunner {
                     continue;
                 }
                 let name = || format!("correlation {}", event.position);
-                let given_up = (!self.begins(name).await?).then(|| self.starts.cause());
+                let given_up = self.begins(name).await?;
                 let shown = self.show(event, given_up);
                 let key = shown.joins().first().map(|join| Arc::from(&*join.key));
                 keys.extend(shown.joins().first().map(|join| join.key.clone()));
@@ -209,12 +209,11 @@ impl ProcessManagerRunner {
             }
             let name = || format!("event {position} of {key}");
             match self.begins(name).await? {
-                true => {
+                None => {
                     self.calls.window.begin(number, Instant::now());
                     self.call(Job::Event(number), event, 1);
                 }
-                false => {
-                    let cause = self.starts.cause();
+                Some(cause) => {
                     self.calls.window.end(number, Err(cause), false);
                 }
             }
