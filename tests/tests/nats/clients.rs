@@ -6,9 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use eventfold_es::async_nats::{self, ConnectOptions};
-use eventfold_es::replication::{AppendError, CommitLog, LogError, NatsLog};
+use eventfold_es::replication::{AppendError, AskError, CommitLog, LogError, NatsLog};
 use futures_core::Stream as _;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::servers::Servers;
@@ -248,4 +249,52 @@ fn a_wrong_number_from_another_node_does_not_stay() {
                 .map(drop)
         })
         .expect("1");
+}
+
+/// A store that closes takes the questions that it holds. It has not got those behind them, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_behind_those_that_a_closing_store_holds_are_not_delivered() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let (asks, takes) =
+        tokio::task::block_in_place(|| (servers.open("shop"), servers.open("shop")));
+    let mut questions = takes.messenger().unwrap().questions("node");
+    let asks = asks.messenger().unwrap();
+    let mut asked = JoinSet::new();
+    // The first one is asked until the node takes questions.
+    let first = Arc::clone(&asks);
+    asked.spawn(async move {
+        loop {
+            match first.ask("node", "first".to_owned(), PATIENCE).await {
+                Err(AskError::NotDelivered(_)) => tokio::task::yield_now().await,
+                answer => return answer,
+            }
+        }
+    });
+    let question = timeout(PATIENCE, questions.recv()).await.unwrap().unwrap();
+    question.answer("first".to_owned());
+    assert_eq!(
+        asked.join_next().await.unwrap().unwrap(),
+        Ok("first".to_owned())
+    );
+    let held = questions.max_capacity();
+    for number in 0..held + 500 {
+        let asks = Arc::clone(&asks);
+        asked.spawn(async move { asks.ask("node", number.to_string(), PATIENCE).await });
+    }
+    while questions.len() < held {
+        tokio::task::yield_now().await;
+    }
+    questions.close();
+    while let Some(question) = questions.recv().await {
+        let answer = question.text().to_owned();
+        question.answer(answer);
+    }
+    let answers = timeout(PATIENCE, asked.join_all()).await.unwrap();
+    let (answered, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(answered.len(), held);
+    let is_refused = |answer: &_| matches!(answer, Err(AskError::NotDelivered(_)));
+    let count = refused.iter().filter(|answer| is_refused(*answer)).count();
+    assert_eq!(count, refused.len(), "{:?}", refused.first());
 }

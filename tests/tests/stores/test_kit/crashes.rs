@@ -128,8 +128,10 @@ async fn a_call_is_made_again_after_a_crash_before_its_commit_and_not_after_anot
         },
     )
     .await;
+    // Whether both calls are made again depends on the order of the second order and the first call.
+    let [not_again, one_again, both_again] = seen.get();
     assert!(
-        seen.get().iter().all(|count| *count > 0),
+        not_again > 0 && one_again + both_again > 0,
         "{:?} of {crashes:?}",
         seen.get()
     );
