@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, watch};
 use crate::journal::{Directory, Journal};
 use crate::threads::{Next, Turn, Turns, Worker};
 
-/// The time that closing waits for process managers to finish their submitted commits, and for projections to finish theirs.
-pub(super) const RUNNER_PATIENCE: Duration = Duration::from_secs(5);
+/// The time that closing waits for the tasks of a [`Stage`], beside the time for their calls.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Saves derived state after the last change; blocks.
 pub(super) type Saver = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -25,17 +25,69 @@ pub(super) struct Shutdown {
 pub(super) struct Steps {
     pub(super) directory: Directory,
     pub(super) journal: Arc<dyn Journal>,
-    /// Tells the tasks to end.
-    pub(super) closing: watch::Sender<bool>,
-    /// Disconnected when all that commits has ended: process managers, and commands on their way between nodes.
-    pub(super) runners: mpsc::Receiver<()>,
-    /// Disconnected when the tasks of all projections have ended.
-    pub(super) followers: mpsc::Receiver<()>,
-    /// The time to wait for both.
-    pub(super) patience: Duration,
+    pub(super) stages: Stages,
     pub(super) savers: Vec<Saver>,
     /// The worker of the steps.
     pub(super) closer: Worker,
+}
+
+/// The tasks of a store, in the order in which they end.
+pub(super) struct Stages {
+    /// Event handlers. A call takes its time, so everything else goes on until it has returned.
+    pub(super) handlers: Stage,
+    /// Everything else that commits: process managers, schedules, and commands on their way between nodes. Behind it, another node may lead.
+    pub(super) runners: Stage,
+    /// Projections.
+    pub(super) followers: Stage,
+}
+
+/// Tasks that end together.
+pub(super) struct Stage {
+    closing: watch::Sender<bool>,
+    /// Disconnected when all of them have ended.
+    ended: mpsc::Receiver<()>,
+    patience: Duration,
+    begun: Option<Instant>,
+}
+
+/// The part of a [`Stage`] that each of its tasks has.
+#[derive(Clone)]
+pub(super) struct Staged {
+    /// Turns true when the task has to end.
+    pub(super) closing: watch::Receiver<bool>,
+    /// The store waits until it is dropped.
+    pub(super) alive: mpsc::Sender<()>,
+}
+
+impl Stage {
+    /// `calls` is the time to wait for calls of user code.
+    pub(super) fn new(calls: Duration) -> (Self, Staged) {
+        let (closing, is_closing) = watch::channel(false);
+        let (alive, ended) = mpsc::channel(1);
+        let stage = Self {
+            closing,
+            ended,
+            patience: PATIENCE.saturating_add(calls),
+            begun: None,
+        };
+        let staged = Staged {
+            closing: is_closing,
+            alive,
+        };
+        (stage, staged)
+    }
+
+    /// Tells the tasks to end, once. Returns the time to wait for them, or `None` when they have ended or that time is over.
+    fn end(&mut self, context: &mut Context<'_>) -> Option<Duration> {
+        let begun = *self.begun.get_or_insert_with(|| {
+            self.closing.send_replace(true);
+            Instant::now()
+        });
+        let patience = self.patience.saturating_sub(begun.elapsed());
+        // No value is ever sent.
+        let is_running = self.ended.poll_recv(context).is_pending();
+        (is_running && !patience.is_zero()).then_some(patience)
+    }
 }
 
 impl Shutdown {
@@ -68,15 +120,12 @@ impl Shutdown {
             return;
         };
         steps.directory.is_being_released(self.released.clone());
-        steps.closing.send_replace(true);
         let begun = Instant::now();
         let journal = Arc::clone(&steps.journal);
         steps.closer.begin(Closing {
-            begun,
             journal: steps.journal,
-            runners: Some(steps.runners),
-            followers: Some(steps.followers),
-            patience: steps.patience,
+            stages: steps.stages,
+            has_resigned: false,
             rest: Box::pin(close(begun, steps.directory, journal, steps.savers)),
         });
     }
@@ -90,13 +139,9 @@ impl Drop for Shutdown {
 
 /// A closing store. It waits for others without a thread, since they may need the thread.
 struct Closing {
-    begun: Instant,
     journal: Arc<dyn Journal>,
-    /// The process managers that it waits for.
-    runners: Option<mpsc::Receiver<()>>,
-    /// The projections that it waits for, when another node may lead.
-    followers: Option<mpsc::Receiver<()>>,
-    patience: Duration,
+    stages: Stages,
+    has_resigned: bool,
     rest: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -104,23 +149,21 @@ impl Turns for Closing {
     fn turn(&mut self, turn: &Turn<'_>) -> Next {
         let waker = turn.waker();
         let mut context = Context::from_waker(&waker);
-        let patience = self.patience.saturating_sub(self.begun.elapsed());
-        let mut is_running = |tasks: &mut mpsc::Receiver<()>| {
-            // No value is ever sent. The wait ends when the last task has ended or the patience is over.
-            tasks.poll_recv(&mut context).is_pending() && !patience.is_zero()
-        };
-        if let Some(runners) = &mut self.runners {
-            if is_running(runners) {
+        let Stages {
+            handlers,
+            runners,
+            followers,
+        } = &mut self.stages;
+        for stage in [handlers, runners] {
+            if let Some(patience) = stage.end(&mut context) {
                 return Next::Later(patience);
             }
-            self.runners = None;
+        }
+        if !std::mem::replace(&mut self.has_resigned, true) {
             self.journal.resign();
         }
-        if let Some(followers) = &mut self.followers {
-            if is_running(followers) {
-                return Next::Later(patience);
-            }
-            self.followers = None;
+        if let Some(patience) = followers.end(&mut context) {
+            return Next::Later(patience);
         }
         match self.rest.as_mut().poll(&mut context) {
             Poll::Pending => Next::Idle,

@@ -223,7 +223,8 @@ impl AggregateStore {
     /// Closes the store for all its clones and handles. Work in flight is finished, derived state is saved, and the directory
     /// is released when this returns.
     ///
-    /// Later commands fail with [`StoreError::Closed`]. A call of a database that does not return within four seconds is
+    /// Commands are executed until the running calls of event handlers have returned, for at most
+    /// [`handler_patience`](AggregateStoreBuilder::handler_patience). Later commands fail with [`StoreError::Closed`]. A call of a database that does not return within four seconds is
     /// [given up](crate::Sink#calls-that-do-not-return): its events are written after the next opening.
     ///
     /// # Errors

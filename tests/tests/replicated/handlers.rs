@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use eventfold_es::HandleError;
 use eventfold_es::prelude::*;
+use eventfold_es::store::HealthStatus;
 use eventfold_es::testing::SharedLog;
 use eventfold_es_tests::TestResult;
 use tokio::sync::Semaphore;
@@ -160,5 +161,41 @@ async fn terms_do_not_count_as_aborts() -> TestResult {
     .await;
     let status = store.event_handler::<Caller>()?.status().await?;
     assert_eq!((status.instances.parked, status.dead_letters), (0, 0));
+    Ok(())
+}
+
+/// A call may take seconds. A leader that closes finishes it, and the cluster does not wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_go_on_while_a_leader_that_closes_finishes_its_calls() -> TestResult {
+    let cluster = Cluster::new();
+    let world = World::new();
+    let (one, _) = world.open(&cluster, "one").await;
+    until_leader(&one).await;
+    one.send("a-1", CounterCommand::Add(5), ()).await?;
+    world.until_begun(1).await;
+    let (two, _) = world.open(&cluster, "two").await;
+    until_follower_of(&two, "one").await;
+    let closing = tokio::spawn(one.clone().close());
+    until("it closes", || async {
+        one.health().await.status == HealthStatus::Unusable
+    })
+    .await;
+    for stream in ["a-2", "c", "c", "c"] {
+        two.send(stream, CounterCommand::Add(7), ()).await?;
+        a_moment().await;
+    }
+    // They were executed by the leader, which begins no further call.
+    until_follower_of(&two, "one").await;
+    assert!(!closing.is_finished());
+    assert_eq!(world.begun.load(Ordering::SeqCst), 1);
+    world.gate.add_permits(10);
+    closing.await??;
+    until_leader(&two).await;
+    until("both commands of the calls are executed", || async {
+        sum(&two, "b-1").await == 5 && sum(&two, "b-2").await == 7
+    })
+    .await;
+    assert_eq!(world.begun.load(Ordering::SeqCst), 2);
+    assert_eq!(world.dropped.load(Ordering::SeqCst), 0);
     Ok(())
 }

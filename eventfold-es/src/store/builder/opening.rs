@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use super::AggregateStoreBuilder;
@@ -22,7 +22,7 @@ use crate::runtime::{
 };
 #[cfg(feature = "schedules")]
 use crate::store::RunMode;
-use crate::store::closing::{RUNNER_PATIENCE, Shutdown, Steps, millis};
+use crate::store::closing::{Shutdown, Stage, Staged, Stages, Steps, millis};
 use crate::store::forwarding::{Desk, Forwarding, Outcomes};
 use crate::store::projections::RegisteredProjection;
 #[cfg(feature = "schedules")]
@@ -119,16 +119,17 @@ impl AggregateStoreBuilder {
             true => self.handler_patience,
             false => Duration::ZERO,
         };
-        let (closing, closing_receiver) = watch::channel(false);
-        let (alive, runners) = mpsc::channel(1);
-        let (projecting, followers) = mpsc::channel(1);
+        let (handlers, handling) = Stage::new(handler_patience);
+        let (runners, running) = Stage::new(Duration::ZERO);
+        let (followers, following) = Stage::new(Duration::ZERO);
         let mut shutdown = Shutdown::new(Steps {
             directory,
             journal: Arc::clone(&journal),
-            closing,
-            runners,
-            followers,
-            patience: RUNNER_PATIENCE.saturating_add(handler_patience),
+            stages: Stages {
+                handlers,
+                runners,
+                followers,
+            },
             savers: Vec::new(),
             closer,
         });
@@ -139,8 +140,7 @@ impl AggregateStoreBuilder {
         let loading = LoadContext {
             journal: Arc::clone(&journal),
             sinks: Arc::new(self.sinks),
-            closing: closing_receiver.clone(),
-            alive: projecting,
+            staged: following,
         };
         for part in self.projections {
             let context = loading.clone();
@@ -222,7 +222,7 @@ impl AggregateStoreBuilder {
         let runtime = Arc::new(Runtime {
             types,
             routes: self.targets.routes,
-            leadership: Leadership::new(Arc::clone(&journal), self.waits, closing_receiver.clone()),
+            leadership: Leadership::new(Arc::clone(&journal), self.waits, running.closing.clone()),
             journal,
             reactions,
         });
@@ -248,8 +248,6 @@ impl AggregateStoreBuilder {
             parks_unreadable,
             handler_patience: self.handler_patience,
             clock: Arc::clone(&self.clock),
-            closing: closing_receiver.clone(),
-            alive: alive.clone(),
         });
         let mut requests = Vec::new();
         // On a read-only file system no reaction can be committed, so no process manager runs.
@@ -262,8 +260,13 @@ impl AggregateStoreBuilder {
                 continue;
             }
             let name = part.name;
+            let staged = match part.handler {
+                Some(_) => &handling,
+                None => &running,
+            };
             let station = Station {
                 common: Arc::clone(&common),
+                staged: staged.clone(),
                 part,
                 member,
                 subscriptions: subscriptions.get(member).copied().unwrap_or_default(),
@@ -285,7 +288,8 @@ impl AggregateStoreBuilder {
                 (false, task) => tasks.extend(task.map(|(_, task)| task)),
             }
         }
-        drop(common);
+        drop((common, handling));
+        let Staged { closing, alive } = running;
         for task in tasks {
             tokio::spawn(task);
         }
@@ -293,7 +297,7 @@ impl AggregateStoreBuilder {
             Arc::clone(&runtime),
             self.idle_timeout,
             waiting,
-            closing_receiver.clone(),
+            closing.clone(),
         ));
         #[cfg(feature = "schedules")]
         let (schedules, looks) = Schedules::of(&entries, read_only.is_none());
@@ -327,13 +331,13 @@ impl AggregateStoreBuilder {
                 process_managers,
                 requests,
                 shutdown: Mutex::new(shutdown),
-                closing: closing_receiver.clone(),
+                closing: closing.clone(),
                 #[cfg(feature = "schedules")]
                 schedules,
             }),
         };
         if let Some(questions) = questions {
-            let desk = Desk::new(questions, closing_receiver.clone(), alive.clone());
+            let desk = Desk::new(questions, closing.clone(), alive.clone());
             tokio::spawn(desk.run(Arc::downgrade(&store.shared)));
         }
         #[cfg(feature = "schedules")]
@@ -350,7 +354,7 @@ impl AggregateStoreBuilder {
                 timekeeper.read().await;
             }
             if let Some(looks) = looks {
-                tokio::spawn(timekeeper.run(looks, closing_receiver, schedule_term));
+                tokio::spawn(timekeeper.run(looks, closing, schedule_term));
             }
         }
         Ok(store)

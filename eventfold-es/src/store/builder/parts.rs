@@ -4,7 +4,7 @@ use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::AggregateStoreBuilder;
 use crate::envelope::{DispatchTarget, TargetVisitor};
@@ -18,7 +18,7 @@ use crate::runtime::{
     AnyHandler, Definition, Follower, FollowerContext, Kept, ProjectionGauge, ProjectionRunner,
     Routes, RunnerTask, guard,
 };
-use crate::store::closing::Saver;
+use crate::store::closing::{Saver, Staged};
 use crate::store::forwarding::ForwardRoutes;
 use crate::store::projections::ProjectionControl;
 
@@ -60,8 +60,7 @@ pub(super) struct LoadedProjection {
 pub(super) struct LoadContext {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) sinks: Arc<Sinks>,
-    pub(super) closing: watch::Receiver<bool>,
-    pub(super) alive: mpsc::Sender<()>,
+    pub(super) staged: Staged,
 }
 
 /// The databases of the projections, by their types.
@@ -167,9 +166,9 @@ fn follow<P: SinkProjection>(context: LoadContext, sink: Option<Arc<P::Sink>>) -
     let follower = FollowerContext {
         journal: context.journal,
         gauge: Arc::clone(&gauge),
-        closing: context.closing,
+        closing: context.staged.closing,
         requests: received,
-        _alive: context.alive,
+        _alive: context.staged.alive,
     };
     LoadedProjection {
         state: None,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 use super::parts::ProcessManagerPart;
 use super::starting_points::starting_points;
@@ -18,6 +18,7 @@ use crate::runtime::{
     ProcessManagerRunner, Request, RunnerContext, RunnerTask, Runtime, Tally, blocking,
 };
 use crate::store::RunMode;
+use crate::store::closing::Staged;
 
 /// The waits between two attempts to begin a term: the first is doubled up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -31,8 +32,6 @@ pub(super) struct Common {
     pub(super) parks_unreadable: bool,
     pub(super) handler_patience: Duration,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) closing: watch::Receiver<bool>,
-    pub(super) alive: mpsc::Sender<()>,
 }
 
 /// The requests of operators to one process manager. They wait here until its task runs.
@@ -64,6 +63,7 @@ impl Requests {
 /// The place of one process manager in a store.
 pub(super) struct Station {
     pub(super) common: Arc<Common>,
+    pub(super) staged: Staged,
     pub(super) part: ProcessManagerPart,
     pub(super) member: usize,
     pub(super) subscriptions: &'static [&'static str],
@@ -90,9 +90,8 @@ impl Station {
             parks_unreadable,
             handler_patience,
             clock,
-            closing,
-            alive,
         } = &*self.common;
+        let Staged { closing, alive } = &self.staged;
         let is_inline = *run_mode == RunMode::Inline;
         let audience = runtime.journal.audience();
         // The world outside must not learn of an event that is not durable.
@@ -132,7 +131,7 @@ impl Station {
 
     /// Runs the process manager in each term of this node, until the store closes. `first` is the task of the present term.
     pub(super) async fn keep(self, mut first: Option<(Term, RunnerTask)>) {
-        let mut closing = self.common.closing.clone();
+        let mut closing = self.staged.closing.clone();
         let journal = &self.common.runtime.journal;
         loop {
             let (term, task) = match first.take() {
@@ -194,7 +193,7 @@ impl Station {
     /// Begins a term. An attempt that fails is repeated. `None` when the store closes.
     async fn begin_until_done(&self, term: Term) -> Option<RunnerTask> {
         let (mut wait, most) = RETRY;
-        let mut closing = self.common.closing.clone();
+        let mut closing = self.staged.closing.clone();
         loop {
             let begun = tokio::select! {
                 biased;
@@ -250,7 +249,7 @@ impl Station {
 
     /// Gives no answer to requests, for a time or without end. Returns whether the store closes.
     async fn refuse_for(&self, time: Option<Duration>) -> bool {
-        let mut closing = self.common.closing.clone();
+        let mut closing = self.staged.closing.clone();
         let mut requests = self.requests().await;
         let over = async {
             match time {

@@ -8,7 +8,7 @@ use crate::journal::local::batch::{Batch, OpenBatch};
 use crate::journal::local::queue::Queued;
 use crate::journal::local::writer::Writer;
 
-/// The longest time for which a batch waits for reactions, however long a sync takes.
+/// The longest time for which a batch waits for reactions, however long a sync takes. For answered clients it waits twice as long at most.
 const MAX_MOMENT: Duration = Duration::from_millis(20);
 /// The number of commits up to which the writer spins for reactions before it parks. More of them take longer than a
 /// wake-up.
@@ -68,10 +68,11 @@ impl Writer {
         batch.seal()
     }
 
-    /// Waits for the next commands of the clients that the last batch has answered, for half a sync at most, if the journal is replicated.
+    /// Waits for the next commands of the clients that the last batch has answered, if the journal is replicated. The wait ends when all of them
+    /// have come, or when none has come for a moment.
     ///
     /// Without the wait, the clients are in two groups, and each waits for the sync of the other. Together, they get nearly twice as many
-    /// syncs. If the wait does not pay, fewer batches wait.
+    /// syncs. The first commands of other nodes take longer than a sync. If the wait does not pay, fewer batches wait.
     pub(super) fn await_answered(&mut self) {
         let answered = std::mem::take(&mut self.answered);
         let may_wait = answered > 1 && self.held.is_none() && self.replica.is_some();
@@ -79,8 +80,8 @@ impl Writer {
             return;
         }
         let begun = Instant::now();
-        let until = begun + (self.sync_time / 2).min(MAX_MOMENT);
-        let (before, after) = self.queue.await_more(answered, until);
+        let sync = self.sync_time.min(MAX_MOMENT);
+        let (before, after) = self.queue.await_more(answered, begun + sync * 2, sync / 4);
         let paid = pays(before, after - before, begun.elapsed(), self.sync_time);
         self.returning.note(paid);
     }
@@ -129,14 +130,13 @@ mod tests {
             let reason = "a reason".to_owned();
             queue.send(Errand::Detach { reason });
         };
-        assert_eq!(queue.await_more(1, Instant::now()), (0, 0));
         push();
         let both = || (0..2).for_each(|_| drop(push()));
         let ends: [&dyn Fn(); 2] = [&both, &detach];
         for (end, expected) in ends.into_iter().zip([(1, 3), (3, 3)]) {
             let until = Instant::now() + LONG;
             let found = thread::scope(|scope| {
-                let waits = scope.spawn(|| queue.await_more(2, until));
+                let waits = scope.spawn(|| queue.await_more(2, until, LONG));
                 while !queue.is_awaiting_more() {
                     thread::yield_now();
                 }
@@ -146,6 +146,28 @@ mod tests {
             assert!(Instant::now() < until, "{expected:?}");
             assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn a_wait_ends_in_silence_behind_the_first_command() {
+        let queue = fixture::queue();
+        let moment = Duration::from_millis(20);
+        // Before the first command it lasts, since clients of other nodes take longer.
+        let until = Instant::now() + moment;
+        let silence = moment / 20;
+        assert_eq!(queue.await_more(2, until, silence), (0, 0));
+        assert!(Instant::now() >= until);
+        let until = Instant::now() + LONG;
+        let found = thread::scope(|scope| {
+            let waits = scope.spawn(|| queue.await_more(2, until, silence));
+            while !queue.is_awaiting_more() {
+                thread::yield_now();
+            }
+            fixture::push(&queue, ProposedCommit::default());
+            waits.join().unwrap_or_default()
+        });
+        assert!(Instant::now() < until);
+        assert_eq!(found, (0, 1));
     }
 
     #[test]

@@ -383,20 +383,31 @@ impl Queue {
         true
     }
 
-    /// Waits until `more` commits are added, until there is another task, or until a time. Returns the number of waiting commits before
-    /// and after.
-    pub(in crate::journal) fn await_more(&self, more: usize, until: Instant) -> (usize, usize) {
+    /// Waits until `more` commits are added, or until there is another task. It ends before that if no commit is added for the time of
+    /// `silence`: from the first on, or from the time `until` on if none is. Returns the number of waiting commits before and after.
+    pub(in crate::journal) fn await_more(
+        &self,
+        more: usize,
+        until: Instant,
+        silence: Duration,
+    ) -> (usize, usize) {
         let mut state = lock(&self.state);
         let before = state.waiting.len();
         let wanted = (before + more).min(BATCH_COMMITS);
+        let (mut seen, mut look) = (before, Instant::now() + silence);
         while state.waiting.len() < wanted && !state.has_task_beside_commits() {
             let now = Instant::now();
-            if now >= until {
-                break;
+            if now >= look {
+                let count = state.waiting.len();
+                let is_silent = count == seen && (count > before || now >= until);
+                if is_silent {
+                    break;
+                }
+                (seen, look) = (count, now + silence);
             }
             state.gathers = Some((wanted, thread::current()));
             drop(state);
-            thread::park_timeout(until - now);
+            thread::park_timeout(look - now);
             state = lock(&self.state);
         }
         state.gathers = None;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_nats::Message;
 use tokio::sync::{OwnedRwLockReadGuard, mpsc};
+use tokio::task::yield_now;
 
 use super::bundle::{Bundle, Bundles, Fate, Part, parts};
 use super::{QUESTIONS, most, next, publish_paced};
@@ -88,6 +89,15 @@ async fn take(
 async fn send(link: Arc<Link>, mut outbox: mpsc::Receiver<Answer>) {
     let mut taken = Vec::new();
     while outbox.recv_many(&mut taken, AT_ONCE).await > 0 {
+        // The store answers all commands of a batch at once. Each answer comes from a task of its own.
+        let mut count = 0;
+        while count < taken.len() && taken.len() < AT_ONCE {
+            count = taken.len();
+            yield_now().await;
+            while let Ok(answer) = outbox.try_recv() {
+                taken.push(answer);
+            }
+        }
         let (mut bundles, mut sending) = (Bundles::new(most(&link)), Vec::new());
         for answer in taken.drain(..) {
             bundles.push(answer.subject, answer.part);

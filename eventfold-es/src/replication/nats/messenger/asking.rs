@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::{Message, StatusCode, Subscriber};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::bundle::{Bundle, Bundles, Fate, parts};
 use super::{most, next, publish_paced};
@@ -15,6 +15,8 @@ use crate::replication::nats::link::Link;
 
 /// The questions that are sent at once, at most.
 const AT_ONCE: usize = 256;
+/// The time after an answer within which its client is expected to ask again. Questions that come meanwhile share its message.
+const RETURN_WITHIN: Duration = Duration::from_millis(1);
 /// How often the questions are forgotten whose caller waits no longer.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
@@ -33,6 +35,12 @@ struct Desk {
     waiting: BTreeMap<u64, oneshot::Sender<Result<String, AskError>>>,
     /// The number of the next question.
     next: u64,
+    /// The questions that are not sent yet.
+    held: Vec<Letter>,
+    /// The clients that were answered and have not asked again.
+    returning: usize,
+    /// The time until which they are waited for.
+    until: Instant,
 }
 
 /// Sends questions and takes their answers, until the messenger is dropped.
@@ -50,27 +58,37 @@ pub(super) async fn run(link: Arc<Link>, mut letters: mpsc::Receiver<Letter>) {
         inbox,
         waiting: BTreeMap::new(),
         next: 0,
+        held: Vec::new(),
+        returning: 0,
+        until: Instant::now(),
     };
     let mut ticks = interval(FORGET_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut taken = Vec::new();
     loop {
         tokio::select! {
-            count = letters.recv_many(&mut taken, AT_ONCE) => match count {
-                0 => return,
-                _ => desk.send(&mut taken).await,
+            count = letters.recv_many(&mut desk.held, AT_ONCE) => if count == 0 {
+                return;
             },
             message = next(&mut subscription) => match message {
                 Some(message) => desk.take(&message),
                 None => return,
             },
+            () = sleep_until(desk.until), if !desk.held.is_empty() => {}
             _ = ticks.tick() => desk.waiting.retain(|_, answer| !answer.is_closed()),
+        }
+        if Instant::now() >= desk.until {
+            desk.returning = 0;
+        }
+        if !desk.held.is_empty() && desk.held.len() >= desk.returning.min(AT_ONCE) {
+            desk.send().await;
         }
     }
 }
 
 impl Desk {
-    async fn send(&mut self, letters: &mut Vec<Letter>) {
+    async fn send(&mut self) {
+        let mut letters = std::mem::take(&mut self.held);
+        self.returning = self.returning.saturating_sub(letters.len());
         letters.retain(|letter| !letter.answer.is_closed());
         // So the numbers of a message have no gap.
         letters.sort_by(|one, other| one.subject.cmp(&other.subject));
@@ -122,9 +140,12 @@ impl Desk {
     }
 
     fn settle(&mut self, number: u64, answer: Result<String, AskError>) {
-        if let Some(waiting) = self.waiting.remove(&number) {
+        if let Some(waiting) = self.waiting.remove(&number)
             // The caller may wait no longer.
-            let _ = waiting.send(answer);
+            && waiting.send(answer).is_ok()
+        {
+            self.returning += 1;
+            self.until = Instant::now() + RETURN_WITHIN;
         }
     }
 }
