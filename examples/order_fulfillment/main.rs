@@ -136,9 +136,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     execute(&store, invoices.steps, &csv).await?;
     // Inline, nothing is left to do here, unless the run before was killed between an order and the reaction to it.
     store.run_process_managers().await?;
-    for status in store.process_managers() {
-        if let Some(parked) = status.parked {
-            let (name, reason) = (status.name, parked.reason);
+    for process_manager in store.health().await.process_managers {
+        if let Some(parked) = process_manager.parked_at {
+            let (name, reason) = (process_manager.name, parked.reason);
             return Err(
                 format!("{name} cannot react to event {}: {reason}", parked.position).into(),
             );

@@ -193,8 +193,8 @@ pub(crate) fn work(task: &str, path: &Path) -> Result<(), Failure> {
 
 /// That all instances are there, and those that did not leave are open.
 async fn check(store: &AggregateStore) -> Result<(), Failure> {
-    let overview = store.process_manager::<Visit>()?.status().await?;
-    let found = overview.instances;
+    let status = store.process_manager::<Visit>()?.status().await?;
+    let found = status.instances;
     let all = found.open + found.completed;
     if all < INSTANCES || found.open < INSTANCES / OPEN || found.open > all / (OPEN / 2) {
         return Err(format!("{found:?} are not those that were served").into());

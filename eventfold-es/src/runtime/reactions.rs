@@ -73,6 +73,12 @@ impl Presence {
 }
 
 impl Member {
+    /// Whether its policy retries the event or the deadline at which it has halted.
+    pub(crate) fn is_retried(&self) -> bool {
+        let stay = self.stays.as_ref();
+        stay.is_some_and(|stay| stay.outcome == Reactions::Retrying)
+    }
+
     /// The outcome for callers that wait on a process manager that has stopped.
     fn absence(&self) -> Option<Reactions> {
         match (&self.stays, &self.presence) {

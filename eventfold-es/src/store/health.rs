@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::journal::{CommittedEvent, Cursor, Log};
 use crate::replication::Role;
 use crate::report_json;
-use crate::runtime::{Member, Reactions, RebuildProgress, Tallied, blocking};
+use crate::runtime::{Member, RebuildProgress, Tallied, blocking};
 
 /// The health of a store, with its figures.
 ///
@@ -100,6 +100,9 @@ pub struct JournalHealth {
 
 /// One process manager of a store.
 ///
+/// It has what a probe of all process managers needs. [`status`](crate::ProcessManagerHandle::status) on the handle of one also counts its
+/// instances and deadlines.
+///
 /// # JSON
 ///
 /// ```json
@@ -122,7 +125,8 @@ pub struct ProcessManagerHealth {
     pub lag_seconds: Option<u64>,
     /// Whether an operator has [paused](crate::ProcessManagerHandle::pause) it.
     pub is_paused: bool,
-    /// The event at which it has stopped as a whole until an operator acts.
+    /// The event at which it has stopped as a whole until an operator acts. An event that its policy retries is counted in `retrying`, and
+    /// [`ProcessManagerStatus::parked_at`](crate::store::ProcessManagerStatus::parked_at) names it.
     pub parked_at: Option<ParkedAt>,
     /// The number of instances and streams that hold their events until an operator
     /// [releases](crate::ProcessManagerHandle::release) them.
@@ -389,7 +393,7 @@ fn role_reason(role: &Role) -> Option<String> {
     clippy::trivially_copy_pass_by_ref,
     reason = "the signature is serde's"
 )]
-pub(super) fn is_false(is: &bool) -> bool {
+fn is_false(is: &bool) -> bool {
     !is
 }
 
@@ -411,10 +415,8 @@ fn time_of(ms: u64) -> Option<SystemTime> {
 impl ProcessManagerHealth {
     /// The health without the lag.
     fn of(member: Member, tallied: Tallied) -> Self {
-        let (waits, stays) = match member.stays {
-            Some(stay) if stay.outcome == Reactions::Retrying => (1, None),
-            stays => (0, stays),
-        };
+        let is_retried = member.is_retried();
+        let stays = member.stays.filter(|_| !is_retried);
         Self {
             name: member.name.to_owned(),
             position: member.processed,
@@ -423,7 +425,7 @@ impl ProcessManagerHealth {
             is_paused: member.is_paused,
             parked_at: stays.map(ParkedAt::from),
             parked: tallied.parked,
-            retrying: tallied.retrying + waits,
+            retrying: tallied.retrying + u64::from(is_retried),
             dead_letters: tallied.dead_letters,
             ended: member.presence.ended().map(ToString::to_string),
             is_elsewhere: member.presence.is_elsewhere(),

@@ -51,11 +51,11 @@ pub use import::{ImportError, ImportOptions, ImportReport};
 pub use inject::InjectOptions;
 pub use process_manager::{
     DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, OperatorReport,
-    ParkedWork, ProcessManagerHandle, ProcessManagerOverview, RebuiltState,
+    ParkedWork, ProcessManagerHandle, ProcessManagerStatus, RebuiltState,
 };
 pub use reading::{Decodes, History, RawRecorded, Recorded, Subscription, subscribe};
 pub use rows::{InvalidPageToken, Page, PageToken, RowQuery, Rows};
-pub use running::{ParkedAt, ProcessManagerReport, ProcessManagerStatus, RunMode};
+pub use running::{ParkedAt, ProcessManagerReport, RunMode};
 #[cfg(feature = "schedules")]
 pub use schedules::ScheduleStatus;
 pub use transaction::{Committed, CommittedCommand, Transaction};

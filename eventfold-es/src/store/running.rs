@@ -7,7 +7,6 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::AggregateStore;
-use super::health::is_false;
 use crate::dead_letter::{DeadLetter, UnreactedLine};
 use crate::error::StoreError;
 use crate::process_manager::ProcessManager;
@@ -45,33 +44,7 @@ pub struct ProcessManagerReport {
     pub dead_lettered: usize,
 }
 
-/// The progress of a process manager.
-///
-/// # JSON
-///
-/// ```json
-/// {"name":"saga","position":6,"lag":1,"is_paused":false,"parked":{"position":7,"reason":"it panicked"}}
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ProcessManagerStatus {
-    /// Its stored name.
-    pub name: String,
-    /// The position up to which all its reactions are durable.
-    pub position: u64,
-    /// The number of positions behind it.
-    pub lag: u64,
-    /// Whether an operator has paused it; see [`ProcessManagerHandle::pause`](crate::ProcessManagerHandle::pause).
-    pub is_paused: bool,
-    /// The event at which it is parked, if any.
-    pub parked: Option<ParkedAt>,
-    /// Whether it runs on another node, which is the leader of a replicated store. Then `position` is its last durable progress, and `lag`
-    /// is 0. It is in the JSON only if it is true.
-    #[serde(skip_serializing_if = "is_false")]
-    pub is_elsewhere: bool,
-}
-
-/// The event at which a process manager is parked. It handles no later event before the store is opened again.
+/// The event at which a process manager, an instance or a stream is parked, and the reason.
 ///
 /// # JSON
 ///
@@ -102,7 +75,7 @@ impl AggregateStore {
     /// [`RunMode::OnDemand`] only this call makes them react.
     ///
     /// Due occurrences of schedules are recorded. Due deadlines fire, including deadlines that fall due at once because of that. Due retries run. It does not wait
-    /// for a parked or paused process manager; see [`process_managers`](Self::process_managers).
+    /// for a parked or paused process manager; see [`health`](Self::health).
     ///
     /// # Errors
     ///
@@ -185,27 +158,6 @@ impl AggregateStore {
     #[cfg(not(feature = "schedules"))]
     async fn record_due(&self) -> usize {
         0
-    }
-
-    /// The progress of each process manager, in the order of registration.
-    #[must_use]
-    pub fn process_managers(&self) -> Vec<ProcessManagerStatus> {
-        let durable = *self.shared.runtime.journal.durable().borrow();
-        let members = self.shared.runtime.reactions.members();
-        members
-            .into_iter()
-            .map(|member| {
-                let (position, lag) = self.progress_of(&member, durable);
-                ProcessManagerStatus {
-                    name: member.name.to_owned(),
-                    position,
-                    lag,
-                    is_paused: member.is_paused,
-                    is_elsewhere: member.presence.is_elsewhere(),
-                    parked: member.stays.map(ParkedAt::from),
-                }
-            })
-            .collect()
     }
 
     /// The position and the lag of a member. A member that runs on another node does not lag here.

@@ -269,8 +269,9 @@ async fn run(store: &AggregateStore) -> Result<(), String> {
     store.run_process_managers().await.map_err(text)?;
     let second = store.run_process_managers().await.map_err(text)?;
     same("the second report", second, ProcessManagerReport::default())?;
-    for status in store.process_managers() {
-        same("what a process manager is parked at", status.parked, None)?;
+    for status in store.health().await.process_managers {
+        let waiting = (status.parked_at, status.retrying);
+        same("what a process manager waits for", waiting, (None, 0))?;
     }
     Ok(())
 }

@@ -348,6 +348,6 @@ async fn compare(store: &AggregateStore, weight: u64) -> Result<(), String> {
     let letters = handle.dead_letters().await.map_err(text)?.len();
     same("the lines of dead letters", lines, letters)?;
     let status = handle.status().await.map_err(text)?;
-    same("what is due", (status.deadlines, status.pending), (0, 0))?;
+    same("what is due", (status.deadlines, status.retrying), (0, 0))?;
     same("what is parked", status.instances.parked, 0)
 }

@@ -373,8 +373,8 @@ async fn a_process_manager_that_waits_for_the_store_is_refused() -> TestResult {
     let done = store.send("a", CounterCommand::Add(1), context()).await?;
     assert_eq!(done.reactions, Reactions::Parked);
     STORE.lock().unwrap().take();
-    let status = store.process_managers();
-    let parked = status[0].parked.as_ref().unwrap();
+    let status = store.health().await.process_managers;
+    let parked = status[0].parked_at.as_ref().unwrap();
     let refusals = parked
         .reason
         .matches("`impatient` cannot wait for the store inside its own reaction");
@@ -471,7 +471,7 @@ async fn no_part_of_a_process_manager_may_wait_for_it() -> TestResult {
     }
     let restless = store.process_manager::<Restless>()?;
     let status = restless.status().await?;
-    assert_eq!((status.parked, status.instances.parked), (None, 0));
+    assert_eq!((status.parked_at, status.instances.parked), (None, 0));
     Ok(())
 }
 

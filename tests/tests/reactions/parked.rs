@@ -122,13 +122,13 @@ async fn parks_and_goes_on_after_the_fix(mode: RunMode, bad: i64, why: &str) -> 
     assert_eq!(sum(&store, "b-2").await?, 0, "it is shown no later event");
     assert_eq!(sum(&store, "c-1").await?, 1 + bad, "others go on");
     assert_eq!(sum(&store, "c-2").await?, 2);
-    let status = store.process_managers();
-    let parked = status[0].parked.as_ref().unwrap();
+    let status = store.health().await.process_managers;
+    let parked = status[0].parked_at.as_ref().unwrap();
     assert_eq!(status[0].name, "copier");
     assert_eq!(status[0].position, parked.position - 1);
     assert!(status[0].lag > 0);
     assert!(parked.reason.contains(why), "{}", parked.reason);
-    assert_eq!(status[1].parked, None);
+    assert_eq!(status[1].parked_at, None);
     // A run does not wait for it.
     assert_eq!(store.run_process_managers().await?, report(0));
     store.close().await?;
@@ -136,7 +136,10 @@ async fn parks_and_goes_on_after_the_fix(mode: RunMode, bad: i64, why: &str) -> 
     // The same program parks it at the same event.
     let store = with::<Broken>(base.path(), mode).open().await?;
     assert_eq!(store.run_process_managers().await?, report(0));
-    assert_eq!(store.process_managers()[0].parked.as_ref(), Some(parked));
+    assert_eq!(
+        store.health().await.process_managers[0].parked_at.as_ref(),
+        Some(parked)
+    );
     store.close().await?;
 
     // The fixed one goes on, once.
@@ -144,7 +147,7 @@ async fn parks_and_goes_on_after_the_fix(mode: RunMode, bad: i64, why: &str) -> 
     assert_eq!(store.run_process_managers().await?, report(2));
     assert_eq!(sum(&store, "b-1").await?, 1 + bad);
     assert_eq!(sum(&store, "b-2").await?, 2);
-    assert_eq!(store.process_managers()[0].parked, None);
+    assert_eq!(store.health().await.process_managers[0].parked_at, None);
     store.close().await?;
 
     let store = with::<Fixed>(base.path(), mode).open().await?;
@@ -224,8 +227,8 @@ async fn what_has_no_instances_cannot_complete() -> TestResult {
         .await?;
     add(&store, "a-1", 1).await?;
     assert_eq!(add(&store, "a-2", 2).await?, Reactions::Parked);
-    let status = store.process_managers();
-    let parked = status[0].parked.as_ref().unwrap();
+    let status = store.health().await.process_managers;
+    let parked = status[0].parked_at.as_ref().unwrap();
     assert_eq!(parked.position, status[0].position + 1);
     assert!(parked.reason.contains("without `key`"), "{}", parked.reason);
     store.close().await?;
@@ -317,7 +320,7 @@ async fn a_panic_in_the_clone_of_a_command_is_a_dead_letter() -> TestResult {
     assert_eq!(letters.len(), 1);
     let error = &letters[0].error;
     assert!(error.contains("the clone of a command of"), "{error}");
-    assert_eq!(store.process_managers()[0].parked, None);
+    assert_eq!(store.health().await.process_managers[0].parked_at, None);
     store.close().await?;
     Ok(())
 }
@@ -407,7 +410,10 @@ async fn a_failed_read_of_the_journal_is_tried_again() -> TestResult {
     assert_eq!(store.run_process_managers().await?, report(6));
     assert!(!disk.hits().is_empty());
     assert_eq!(sum(&store, "b-1").await?, 6);
-    let status = store.process_managers();
-    assert!(status.iter().all(|one| one.parked.is_none()), "{status:?}");
+    let status = store.health().await.process_managers;
+    assert!(
+        status.iter().all(|one| one.parked_at.is_none()),
+        "{status:?}"
+    );
     Ok(())
 }

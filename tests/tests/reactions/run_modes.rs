@@ -161,7 +161,7 @@ async fn on_demand_does_nothing_before_it_is_asked_and_everything_then() -> Test
         tokio::task::yield_now().await;
     }
     assert_eq!(sum(&store, "b-1").await?, 0);
-    let status = store.process_managers();
+    let status = store.health().await.process_managers;
     assert!(status.iter().all(|one| (one.position, one.lag) == (0, 50)));
 
     assert_eq!(store.run_process_managers().await?, report(150));

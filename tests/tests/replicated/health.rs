@@ -41,7 +41,7 @@ async fn health_tells_the_role_and_who_is_missing() -> TestResult {
     let two = builder.process_manager::<ReservationSaga>().open().await?;
     hand_over(&one, &log, &two, "two").await;
     until("the saga is elsewhere", || async {
-        one.process_managers()[0].is_elsewhere
+        one.health().await.process_managers[0].is_elsewhere
     })
     .await;
     let health = json_of(&one).await;

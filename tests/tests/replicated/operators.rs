@@ -77,7 +77,7 @@ async fn a_request_that_loses_its_term_has_an_unknown_outcome() -> TestResult {
     until_leader(&store).await;
     // The next term begins with the durable rows.
     until("it runs again", || async {
-        !store.process_managers()[0].is_elsewhere
+        !store.health().await.process_managers[0].is_elsewhere
     })
     .await;
     assert_eq!(saga.resume().await?.done, 1);

@@ -46,7 +46,7 @@ async fn a_follower_reacts_to_nothing_and_the_leader_to_everything() -> TestResu
         a_moment().await;
         assert_eq!(reserved(&two).await, 0);
         // It has no starting point yet.
-        let status = two.process_managers().remove(0);
+        let status = two.health().await.process_managers.remove(0);
         assert!(status.is_elsewhere);
         assert_eq!((status.position, status.lag), (0, 0));
         assert_eq!(two.read_all(0, usize::MAX).await?.len(), 1);
@@ -60,7 +60,7 @@ async fn a_follower_reacts_to_nothing_and_the_leader_to_everything() -> TestResu
             assert_eq!(reserved(&two).await, 7);
         }
         until_reserved(&one, 7).await;
-        assert!(!two.process_managers()[0].is_elsewhere);
+        assert!(!two.health().await.process_managers[0].is_elsewhere);
         assert!(two.dead_letters::<ReservationSaga>().await?.is_empty());
     }
     Ok(())

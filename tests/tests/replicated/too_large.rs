@@ -198,14 +198,14 @@ async fn without_a_key_it_parks_everything_until_an_operator_skips_it() -> TestR
     add(&store, "in-a", 1).await;
     assert_eq!(add(&store, "in-a", LARGE).await, Reactions::Parked);
     let saga = store.process_manager::<ParksAll>()?;
-    let parked = saga.status().await?.parked.expect("it is parked");
+    let parked = saga.status().await?.parked_at.expect("it is parked");
     assert_eq!(parked.position, 3);
     names_the_limit(&parked.reason);
     saga.retry().await?;
     until("it is parked again", || async {
         saga.status()
             .await
-            .is_ok_and(|status| status.parked.is_some())
+            .is_ok_and(|status| status.parked_at.is_some())
     })
     .await;
     saga.skip().await?;

@@ -53,7 +53,9 @@ async fn picture(store: &AggregateStore, base: &Path) -> Picture {
         tally: Tally::clone(&*store.projection::<Tally>().await.unwrap()),
         dead_letters: store.dead_letters::<Fanout>().await.unwrap(),
         progress: store
-            .process_managers()
+            .health()
+            .await
+            .process_managers
             .into_iter()
             .map(|one| (one.name, one.position, one.lag))
             .collect(),
@@ -273,7 +275,14 @@ async fn everything_that_writes_is_refused_with_the_reason_in_every_run_mode() {
             &soon(store.run_process_managers()).await.unwrap_err(),
             &path,
         );
-        assert!(store.process_managers().iter().all(|one| one.lag == 0));
+        assert!(
+            store
+                .health()
+                .await
+                .process_managers
+                .iter()
+                .all(|one| one.lag == 0)
+        );
         drop(ledger);
         soon(store.close()).await.unwrap();
     }
@@ -294,10 +303,10 @@ async fn process_managers_that_are_new_or_behind_stay_where_they_are() {
     for mode in [RunMode::Inline, RunMode::Background, RunMode::OnDemand] {
         let store = open_read_only(&path, mode).await;
         tokio::time::sleep(Duration::from_millis(30)).await;
-        let standing = store.process_managers();
+        let standing = store.health().await.process_managers;
         assert_eq!(standing.len(), 2);
         for one in standing {
-            assert_eq!((one.position, one.lag, one.parked), (0, 3, None));
+            assert_eq!((one.position, one.lag, one.parked_at), (0, 3, None));
         }
         assert!(store.list::<Target>().await.unwrap().is_empty());
         assert!(store.dead_letters::<Chain>().await.unwrap().is_empty());

@@ -388,12 +388,12 @@ async fn an_older_program_folds_nothing_that_it_does_not_know() {
         "{error}"
     );
     let _ = store.run_process_managers().await;
-    let [status] = store.process_managers().try_into().unwrap();
+    let [status] = store.health().await.process_managers.try_into().unwrap();
     let Some(ParkedAt {
         position: 1,
         reason,
         ..
-    }) = status.parked
+    }) = status.parked_at
     else {
         panic!("{status:?}");
     };

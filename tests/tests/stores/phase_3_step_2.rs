@@ -133,7 +133,7 @@ async fn cursors_advance_and_rerunning_catch_up_does_not_reemit_old_envelopes() 
         .open()
         .await?;
     order(&store, "a", "W-1", 2).await?;
-    let before = store.process_managers();
+    let before = store.health().await.process_managers;
     assert!(
         before
             .iter()
@@ -142,7 +142,7 @@ async fn cursors_advance_and_rerunning_catch_up_does_not_reemit_old_envelopes() 
     );
     assert_eq!(run(&store).await?, report(2, 0));
     assert_eq!(reserved(&store, "W-1").await?, 4);
-    let after = store.process_managers();
+    let after = store.health().await.process_managers;
     assert!(after.iter().all(|status| status.position >= 1), "{after:?}");
 
     assert_eq!(run(&store).await?, report(0, 0));
@@ -170,7 +170,7 @@ async fn checkpoint_persists_and_restores() -> TestResult {
         .send("a", OrderCommand::Confirm, CommandContext::default())
         .await?;
     assert_eq!(run(&store).await?, report(2, 0));
-    let positions = store.process_managers();
+    let positions = store.health().await.process_managers;
     store.close().await?;
     for name in [ReservationSaga::NAME, ReservationByHand::NAME] {
         let saved = checkpoint(base.path(), name)?;
@@ -183,10 +183,10 @@ async fn checkpoint_persists_and_restores() -> TestResult {
     }
 
     let store = builder().open().await?;
-    let restored = store.process_managers();
+    let restored = store.health().await.process_managers;
     for (restored, before) in restored.iter().zip(&positions) {
         assert!(
-            restored.position >= 1 && restored.parked.is_none(),
+            restored.position >= 1 && restored.parked_at.is_none(),
             "{restored:?}"
         );
         assert_eq!(restored.name, before.name);

@@ -91,7 +91,9 @@ async fn multiple_process_managers_coexist() -> TestResult {
         assert!(order.state().await?.confirmed);
         assert_eq!(store.read_events("order", "ord-1").await?.len(), 2);
         let names: Vec<_> = store
-            .process_managers()
+            .health()
+            .await
+            .process_managers
             .into_iter()
             .map(|status| status.name)
             .collect();

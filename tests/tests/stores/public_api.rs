@@ -524,7 +524,7 @@ async fn what_cannot_be_opened_says_what_to_do_and_changes_nothing() -> TestResu
         .projection::<Nothing>()
         .open()
         .await?;
-    assert_eq!(store.process_managers().len(), 1);
+    assert_eq!(store.health().await.process_managers.len(), 1);
     Ok(())
 }
 

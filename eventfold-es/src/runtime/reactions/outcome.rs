@@ -31,7 +31,7 @@ pub enum Reactions {
     Retrying,
     /// An instance or a process manager without `key` is parked, with its work. The rest is done. See
     /// [`ProcessManagerHandle::parked`](crate::ProcessManagerHandle::parked) and
-    /// [`AggregateStore::process_managers`](crate::AggregateStore::process_managers).
+    /// [`AggregateStore::health`](crate::AggregateStore::health).
     Parked,
     /// An operator has [paused](crate::ProcessManagerHandle::pause) a subscribed process manager. The rest is done.
     Paused,

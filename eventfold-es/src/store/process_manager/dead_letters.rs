@@ -297,7 +297,7 @@ mod tests {
         assert_eq!((redriven.done, redriven.failed), (1, 1));
         assert_eq!(redriven.unreadable, [damaged]);
         assert_eq!(store.read_events("note", "b").await.unwrap().len(), 1);
-        assert_eq!(handle.status().await.unwrap().parked, None);
+        assert_eq!(handle.status().await.unwrap().parked_at, None);
         let redriven = handle.redrive(damaged).await.unwrap();
         assert_eq!((redriven.done, redriven.failed), (0, 1));
         assert_eq!(handle.discard(damaged).await.unwrap().done, 1);

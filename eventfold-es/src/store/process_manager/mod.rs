@@ -3,9 +3,9 @@
 mod control;
 mod dead_letters;
 mod instances;
-mod overview;
 mod parked;
 mod rebuild;
+mod status;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -23,9 +23,9 @@ use crate::runtime::{Asked, Kept, Reactions, Report, Request, WaitGuard, blockin
 
 pub use dead_letters::{DeadLetterEntry, FailedAttempt};
 pub use instances::{InstanceInfo, InstanceStatus};
-pub use overview::{InstanceCounts, ProcessManagerOverview};
 pub use parked::ParkedWork;
 pub use rebuild::RebuiltState;
+pub use status::{InstanceCounts, ProcessManagerStatus};
 
 /// The number of rows in one read.
 const ROWS: usize = 1024;

@@ -17,11 +17,23 @@ async fn shown(store: &AggregateStore, base: &Path) -> Vec<String> {
         let events = store.read_events(&aggregate_type, &id).await.unwrap();
         streams.insert((aggregate_type, id), events);
     }
+    let health = store.health().await;
+    let standing = health.process_managers.into_iter();
+    // On a read-only file system they have ended.
+    let standing = standing.map(|one| {
+        (
+            one.name,
+            one.position,
+            one.lag,
+            one.is_paused,
+            one.parked_at,
+        )
+    });
     let shown = vec![
         format!("{streams:?}"),
         format!("{:?}", store.projection::<Deposits>().await.unwrap()),
         format!("{:?}", store.dead_letters::<Auditor>().await.unwrap()),
-        format!("{:?}", store.process_managers()),
+        format!("{:?}", standing.collect::<Vec<_>>()),
         format!("{:?}", store.recovery().adoption),
         format!("{:?}", store.verify().await.unwrap().differences),
     ];

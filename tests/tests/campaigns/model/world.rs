@@ -345,8 +345,9 @@ impl World {
         self.store.rebuild_projection::<Log>().await.map_err(text)?;
         let rebuilt = self.store.projection::<Log>().await.map_err(text)?;
         same("the rebuilt projection", rebuilt, log)?;
-        for status in self.store.process_managers() {
-            same("what a process manager is parked at", status.parked, None)?;
+        for status in self.store.health().await.process_managers {
+            let waiting = (status.parked_at, status.retrying);
+            same("what a process manager waits for", waiting, (None, 0))?;
         }
         let report = self.store.verify().await.map_err(text)?;
         same("what verifying finds", report.differences, Vec::new())?;

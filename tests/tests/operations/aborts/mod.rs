@@ -448,7 +448,7 @@ async fn scenario_16_without_key_the_process_manager_is_parked_as_a_whole() -> T
             let parked = clerk
                 .status()
                 .await?
-                .parked
+                .parked_at
                 .expect("nobody has released it");
             assert!(parked.reason.contains("3 times"), "{parked:?}");
             // A deadline in the past comes before the event that was stored next, too.
@@ -464,7 +464,7 @@ async fn scenario_16_without_key_the_process_manager_is_parked_as_a_whole() -> T
                 false => vec!["1", note, "2"],
             };
             assert_eq!(notes(&store, "a").await, expected, "{what}");
-            assert_eq!(clerk.status().await?.parked, None);
+            assert_eq!(clerk.status().await?.parked_at, None);
             drop(clerk);
             store.close().await?;
         }

@@ -49,7 +49,7 @@ async fn scenario_16_a_stream_that_is_tried_again_is_held_until_it_is_released()
     assert_eq!(parked.retries_at, None);
     assert!(parked.parked.reason.contains("3 times"), "{parked:?}");
     let status = scribe.status().await?;
-    assert_eq!((status.pending, status.held_streams), (0, 1));
+    assert_eq!((status.retrying, status.held_streams), (0, 1));
     // This program is mended.
     assert_eq!(scribe.release_stream("post", "a").await?.done, 2);
     assert_eq!(notes(&store, "a").await, ["correlate later", "1"]);

@@ -33,7 +33,7 @@ async fn counted(store: &AggregateStore) -> (u64, u64, u64) {
     let found = (health.parked, health.retrying, health.dead_letters);
     let expected = (
         status.instances.parked + status.held_streams,
-        status.pending,
+        status.retrying,
         status.dead_letters,
     );
     assert_eq!(found, expected);

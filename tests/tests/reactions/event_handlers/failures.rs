@@ -191,14 +191,16 @@ async fn a_stop_holds_the_whole_handler_until_an_operator_retries() -> TestResul
     until_sum(&store, "b-good", 1).await;
     add(&store, "a-bad", 1).await;
     until("it stops", || async {
-        store.process_managers()[0].parked.is_some()
+        store.health().await.process_managers[0].parked_at.is_some()
     })
     .await;
     add(&store, "a-good", 2).await;
     let parked = store
-        .process_managers()
+        .health()
+        .await
+        .process_managers
         .remove(0)
-        .parked
+        .parked_at
         .ok_or("it stops")?;
     assert_eq!(parked.reason, "closed for today");
     assert_eq!(sum(&store, "b-good").await, 1);

@@ -30,7 +30,7 @@ async fn a_paused_handler_ends_its_calls_and_begins_none_until_it_is_resumed() -
     until_sum(&store, "b-1", 1).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(world.calls().len(), 1);
-    assert!(store.process_managers()[0].is_paused);
+    assert!(store.health().await.process_managers[0].is_paused);
     store.close().await?;
     let store = builder::<2, 60_000>(directory.path(), &world)
         .open()

@@ -40,7 +40,7 @@ async fn calls_of_a_stream_are_in_order_and_as_many_streams_as_allowed_run_at_a_
     let handle = store.event_handler::<Courier<3, 5000>>()?;
     let status = handle.status().await?;
     assert_eq!((status.instances.parked, status.dead_letters), (0, 0));
-    assert_eq!(store.process_managers()[0].lag, 0);
+    assert_eq!(store.health().await.process_managers[0].lag, 0);
     Ok(())
 }
 

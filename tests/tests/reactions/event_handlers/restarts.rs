@@ -200,7 +200,7 @@ async fn a_command_parks_its_key_also_after_a_restart() -> TestResult {
     let store = open().await?;
     add(&store, "x", 1).await;
     store.run_process_managers().await?;
-    let pending = store.event_handler::<Insistent>()?.status().await?.pending;
+    let pending = store.event_handler::<Insistent>()?.status().await?.retrying;
     assert_eq!(pending, 1);
     store.close().await?;
     let store = open().await?;

@@ -57,7 +57,7 @@ async fn what_is_owed_by_one_that_is_away_is_done_when_it_is_back() -> TestResul
         let status = handle(&store).status().await?;
         assert!(status.is_paused);
         assert_eq!(
-            (status.deadlines, status.pending, status.dead_letters),
+            (status.deadlines, status.retrying, status.dead_letters),
             (1, 1, 1)
         );
         handle(&store).resume().await?;

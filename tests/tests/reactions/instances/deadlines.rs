@@ -350,7 +350,7 @@ async fn what_deadlines_of_deadlines_send_is_not_taken_for_the_same() -> TestRes
             .filter(|letter| letter.deadline.is_none())
             .collect();
         let ids: BTreeSet<_> = commands.iter().map(|letter| &letter.command_id).collect();
-        let pending = repeating.status().await?.pending as usize;
+        let pending = repeating.status().await?.retrying as usize;
         assert_eq!(ids.len(), commands.len());
         assert_eq!(
             commands.len() + pending,

@@ -60,7 +60,7 @@ async fn a_retry_blocks_nobody_and_ends_in_a_dead_letter() -> TestResult {
     assert_eq!(arrived(&store, "out-a").await, [START, RETRY, CONTINUE]);
     for attempt in 1..4 {
         let status = handle(&store).status().await?;
-        assert_eq!((status.pending, status.dead_letters), (1, 0), "{attempt}");
+        assert_eq!((status.retrying, status.dead_letters), (1, 0), "{attempt}");
         // The wait survives a restart.
         store.close().await?;
         store = builder(base.path(), RunMode::OnDemand, &clock)
@@ -69,12 +69,12 @@ async fn a_retry_blocks_nobody_and_ends_in_a_dead_letter() -> TestResult {
         let wait = Duration::from_secs(1 << (attempt - 1));
         clock.advance(wait - Duration::from_millis(1));
         store.run_process_managers().await?;
-        assert_eq!(handle(&store).status().await?.pending, 1);
+        assert_eq!(handle(&store).status().await?.retrying, 1);
         clock.advance(Duration::from_millis(1));
         store.run_process_managers().await?;
     }
     let status = handle(&store).status().await?;
-    assert_eq!((status.pending, status.dead_letters), (0, 1));
+    assert_eq!((status.retrying, status.dead_letters), (0, 1));
     let letters = handle(&store).dead_letters().await?;
     assert_eq!(letters[0].attempts.len(), 4);
     assert_eq!(store.dead_letters::<Tracker>().await?.len(), 1);
@@ -173,7 +173,7 @@ async fn poison_parks_one_instance_and_its_events_wait_in_order() -> TestResult 
             assert!(parked[0].parked.reason.contains(&poison.to_string()));
             let status = handle(&store).status().await?;
             assert_eq!(status.instances.parked, 1);
-            assert_eq!(status.parked, None, "the others go on");
+            assert_eq!(status.parked_at, None, "the others go on");
             store.close().await?;
             store = builder(base.path(), RunMode::Inline, &clock).open().await?;
         }
@@ -281,7 +281,7 @@ async fn a_policy_may_park_the_instance_or_stop_them_all() -> TestResult {
     let status = handle(&store).status().await?;
     assert!(
         status
-            .parked
+            .parked_at
             .unwrap()
             .reason
             .contains("rejected at the sum")
@@ -289,7 +289,7 @@ async fn a_policy_may_park_the_instance_or_stop_them_all() -> TestResult {
     // It is tried again, and stops again.
     assert_eq!(handle(&store).retry().await?.done, 1);
     store.run_process_managers().await?;
-    assert!(handle(&store).status().await?.parked.is_some());
+    assert!(handle(&store).status().await?.parked_at.is_some());
     assert!(!handle(&store).dead_letters().await?.iter().any(|_| true));
     Ok(())
 }

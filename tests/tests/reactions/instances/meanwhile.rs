@@ -372,7 +372,7 @@ async fn a_store_that_closes_leaves_all_that_is_unfinished_to_be_done_once() -> 
 
         let store = tracker::builder(base.path(), mode, &clock).open().await?;
         let status = handle(&store).status().await?;
-        let left = (status.pending, status.deadlines, status.instances.parked);
+        let left = (status.retrying, status.deadlines, status.instances.parked);
         assert_eq!(left, (1, 1, 1), "{mode:?}");
         store.run_process_managers().await?;
         let mut told = 0;
@@ -395,7 +395,7 @@ async fn a_store_that_closes_leaves_all_that_is_unfinished_to_be_done_once() -> 
             status.dead_letters,
         );
         assert_eq!(left, (0, 0, 0), "{mode:?}");
-        assert_eq!(status.pending, 1, "the second attempt was made");
+        assert_eq!(status.retrying, 1, "the second attempt was made");
         assert!(store.verify().await?.differences.is_empty());
         store.close().await?;
     }

@@ -232,8 +232,8 @@ async fn a_letter_that_fails_again_stays_one_whatever_the_policy_would_say() -> 
             };
             assert_eq!(letter.attempts.len(), attempts);
             let status = fickle.status().await?;
-            let elsewhere = (status.skipped, status.pending, status.instances.parked);
-            assert_eq!((elsewhere, status.parked), ((0, 0, 0), None), "{action}");
+            let elsewhere = (status.skipped, status.retrying, status.instances.parked);
+            assert_eq!((elsewhere, status.parked_at), ((0, 0, 0), None), "{action}");
             assert_eq!(arrived(&store, "sorry").await, [0; 0]);
             drop(fickle);
             store.close().await?;

@@ -88,7 +88,7 @@ async fn what_is_parked_or_stopped_waits_for_an_operator() -> TestResult {
             Reactions::Stopped
         );
         assert_eq!(add(&store, "park-b", &[FINE]).await, Reactions::Stopped);
-        assert!(handle::<Judge>(&store).status().await?.parked.is_some());
+        assert!(handle::<Judge>(&store).status().await?.parked_at.is_some());
         fix();
         assert_eq!(handle::<Judge>(&store).retry().await?.done, 1);
         run(&store).await;
@@ -134,7 +134,7 @@ async fn a_crash_at_any_point_leaves_each_event_reacted_to_once() -> TestResult 
             assert_eq!(judge.redrive_all().await.expect("the disk works").done, 1);
             clock.advance(Duration::from_secs(1));
             run(&store).await;
-            assert_eq!(judge.status().await.expect("rows").pending, 0);
+            assert_eq!(judge.status().await.expect("rows").retrying, 0);
         },
         async |store| {
             let judge = handle::<Judge>(&store);
@@ -152,7 +152,7 @@ async fn a_crash_at_any_point_leaves_each_event_reacted_to_once() -> TestResult 
             }
             let status = judge.status().await.expect("rows");
             assert_eq!(
-                (status.pending, status.dead_letters, status.held_streams),
+                (status.retrying, status.dead_letters, status.held_streams),
                 (0, 0, 0)
             );
             assert_eq!((status.instances.parked, status.instances.retrying), (0, 0));
@@ -194,7 +194,7 @@ async fn each_action_for_a_command_that_storage_fails() -> TestResult {
         };
         let found = (
             said,
-            status.pending,
+            status.retrying,
             status.dead_letters,
             status.instances.parked,
         );

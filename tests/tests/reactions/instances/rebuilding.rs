@@ -204,7 +204,7 @@ async fn states_are_those_of_the_program_and_nothing_is_done_again() -> TestResu
         );
         let status = handle.status().await?;
         assert_eq!(
-            (status.pending, status.deadlines, status.dead_letters),
+            (status.retrying, status.deadlines, status.dead_letters),
             (1, 1, 1)
         );
 
@@ -261,7 +261,7 @@ async fn states_are_those_of_the_program_and_nothing_is_done_again() -> TestResu
         assert_eq!(parked, [START, 40, ARM_LATE, 1000, POISON, 41]);
         let status = handle.status().await?;
         assert_eq!(
-            (status.pending, status.deadlines, status.dead_letters),
+            (status.retrying, status.deadlines, status.dead_letters),
             (1, 0, 1)
         );
         let states = states::<New>(&store).await;
@@ -314,7 +314,7 @@ async fn what_is_not_reacted_to_any_more_leaves_the_states_as_they_are() -> Test
         .await?;
     add(&store, "a", &[START, 20, ARM]).await?;
     add(&store, "b", &[START, FORGOTTEN]).await?;
-    let position = store.process_managers()[0].position;
+    let position = store.health().await.process_managers[0].position;
     let before = states::<New>(&store).await;
     store.close().await?;
     let store = builder::<Newest>(base.path(), RunMode::Inline, &clock)
@@ -334,7 +334,7 @@ async fn what_is_not_reacted_to_any_more_leaves_the_states_as_they_are() -> Test
         .open()
         .await?;
     assert_eq!(states::<New>(&store).await, before);
-    assert_eq!(store.process_managers()[0].position, position);
+    assert_eq!(store.health().await.process_managers[0].position, position);
     assert!(store.verify().await?.differences.is_empty());
     clock.advance(Duration::from_secs(10));
     store.run_process_managers().await?;

@@ -37,7 +37,7 @@ async fn a_retry_holds_its_instance_in_order_and_nobody_else() -> TestResult {
         let status = handle::<Judge>(&store).status().await?;
         let waiting = status.instances.retrying + status.held_streams;
         assert_eq!(
-            (waiting, status.pending, status.instances.parked),
+            (waiting, status.retrying, status.instances.parked),
             (1, 1, 0),
             "{cause}"
         );
@@ -65,7 +65,7 @@ async fn a_retry_holds_its_instance_in_order_and_nobody_else() -> TestResult {
         run(&store).await;
         arrives(&store, "out-retry-a", &all_of(cause)).await;
         let status = handle::<Judge>(&store).status().await?;
-        assert_eq!((status.pending, status.held_streams), (0, 0));
+        assert_eq!((status.retrying, status.held_streams), (0, 0));
         assert_eq!((status.instances.open, status.instances.retrying), (2, 0));
         assert!(store.verify().await?.differences.is_empty());
         store.close().await?;
@@ -97,7 +97,7 @@ async fn after_the_last_attempt_comes_what_the_policy_says_then() -> TestResult 
         }
         let status = handle::<Judge>(&store).status().await?;
         let out = arrived(&store, &format!("out-{stream}")).await;
-        assert_eq!(status.pending, 0, "{then} {cause}");
+        assert_eq!(status.retrying, 0, "{then} {cause}");
         match then {
             "retry" => {
                 assert_eq!((status.dead_letters, out), (1, without(cause)), "{cause}");
@@ -115,7 +115,7 @@ async fn after_the_last_attempt_comes_what_the_policy_says_then() -> TestResult 
                 assert_eq!((parked, out), (1, before(cause)), "{cause}");
             }
             _ => {
-                assert!(status.parked.is_some(), "{cause}");
+                assert!(status.parked_at.is_some(), "{cause}");
                 assert_eq!(out, before(cause));
             }
         }
@@ -148,7 +148,7 @@ async fn what_waits_for_its_next_attempt_is_released_or_discarded_before() -> Te
             _ => judge.release("retry-a").await?.done,
         };
         assert_eq!(released, 2);
-        assert_eq!(judge.status().await?.pending, 0, "{cause}");
+        assert_eq!(judge.status().await?.retrying, 0, "{cause}");
         clock.advance(Duration::from_secs(10));
         run(&store).await;
         assert_eq!(arrived(&store, "out-retry-a").await, all_of(cause));

@@ -189,7 +189,7 @@ async fn what_is_done_about_one_of_several_concerns_that_one_only() -> TestResul
             assert_eq!(&state.seen, seen, "{action} {key}");
         }
         let status = team(&store).status().await?;
-        assert_eq!((status.instances.open, status.pending), (3, 0), "{action}");
+        assert_eq!((status.instances.open, status.retrying), (3, 0), "{action}");
         assert!(store.verify().await?.differences.is_empty());
         store.close().await?;
     }

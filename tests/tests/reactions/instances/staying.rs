@@ -34,7 +34,7 @@ async fn a_deadline_comes_first<PM: ProcessManager>(
         store = open().await?;
         run(&store).await;
         assert_eq!(arrived(&store, &out).await, before(cause), "{what}");
-        let parked = handle::<PM>(&store).status().await?.parked;
+        let parked = handle::<PM>(&store).status().await?.parked_at;
         assert!(parked.is_some(), "{what}");
         store.close().await?;
         fix();
@@ -46,7 +46,7 @@ async fn a_deadline_comes_first<PM: ProcessManager>(
     run(&store).await;
     arrives(&store, &out, &all_of(cause)).await;
     let status = handle::<PM>(&store).status().await?;
-    assert_eq!((status.parked, status.deadlines), (None, 0), "{what}");
+    assert_eq!((status.parked_at, status.deadlines), (None, 0), "{what}");
     assert!(store.verify().await?.differences.is_empty());
     store.close().await?;
     // Nothing of it is left.
@@ -90,11 +90,11 @@ async fn the_deadline_at_which_all_stay_waits_while_it_is_paused() -> TestResult
             run(&store).await;
             assert_eq!(arrived(&store, "out-park-a").await, before(PANIC_LATER));
             let status = handle::<Solo>(&store).status().await?;
-            assert_eq!((status.parked, status.is_paused), (None, true));
+            assert_eq!((status.parked_at, status.is_paused), (None, true));
         }
         handle::<Solo>(&store).resume().await?;
         run(&store).await;
-        let parked = handle::<Solo>(&store).status().await?.parked;
+        let parked = handle::<Solo>(&store).status().await?.parked_at;
         assert!(parked.is_some(), "{mode:?}");
         // Passed over, it is over for good.
         assert_eq!(handle::<Solo>(&store).skip().await?.done, 1);
@@ -137,7 +137,7 @@ async fn the_command_at_which_all_stay_comes_before_what_came_meanwhile() -> Tes
     store.close().await?;
     let store = open().await?;
     run(&store).await;
-    assert!(handle::<Solo>(&store).status().await?.parked.is_some());
+    assert!(handle::<Solo>(&store).status().await?.parked_at.is_some());
     assert_eq!(arrived(&store, "out-fine").await, [0; 0]);
     store.close().await?;
     mend()?;
@@ -220,7 +220,7 @@ async fn what_is_tried_again_goes_on_being_so_when_a_command_parks_its_instance(
     let store = open().await?;
     add(&store, "mixed-disk", &[FINE, PANIC]).await;
     let judge = handle::<Judge>(&store);
-    assert_eq!(judge.status().await?.pending, 2);
+    assert_eq!(judge.status().await?.retrying, 2);
     // The last attempt at the command.
     clock.advance(Duration::from_secs(1));
     run(&store).await;
@@ -246,7 +246,7 @@ async fn what_is_tried_again_goes_on_being_so_when_a_command_parks_its_instance(
     let parked = judge.parked().await?;
     assert_eq!((parked.len(), parked[0].held), (1, 1));
     assert_eq!(parked[0].retries_at, None);
-    assert_eq!(judge.status().await?.pending, 0);
+    assert_eq!(judge.status().await?.retrying, 0);
     mend()?;
     assert_eq!(judge.release("mixed-disk").await?.done, 1);
     assert_eq!(arrived(&store, "out-mixed-disk").await, [FINE, FINE]);

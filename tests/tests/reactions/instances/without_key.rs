@@ -32,7 +32,12 @@ async fn the_same_without_key() -> TestResult {
             before(cause),
             "{mode:?} {cause}"
         );
-        assert!(handle::<Solo>(&store).status().await?.parked.is_some());
+        // It retries itself: `status()` tells where, and both count it.
+        let status = handle::<Solo>(&store).status().await?;
+        assert!(status.parked_at.is_some());
+        let health = store.health().await.process_managers.remove(0);
+        let told = (health.parked_at, health.retrying, status.retrying);
+        assert_eq!(told, (None, 1, 1), "{mode:?} {cause}");
         store.close().await?;
         store = open().await?;
         clock.advance(Duration::from_secs(1));

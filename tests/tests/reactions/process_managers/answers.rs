@@ -348,7 +348,7 @@ async fn one_that_is_parked_as_a_whole_stays_so_when_it_is_resumed() {
     fussy.pause().await.unwrap();
     let resumed = fussy.resume().await.unwrap();
     assert_eq!(told(&resumed), (1, 0, Reactions::Parked));
-    assert!(fussy.status().await.unwrap().parked.is_some());
+    assert!(fussy.status().await.unwrap().parked_at.is_some());
     let rebuilt = fussy.rebuild_state().await.unwrap();
     assert_eq!(rebuilt.reactions, Reactions::Parked);
     drop(fussy);
@@ -409,7 +409,7 @@ async fn whoever_asks_is_told_what_keeps_the_chain_from_being_done() {
     assert_eq!(told(&paused), (1, 0, Reactions::Paused));
     last.resume().await.unwrap();
     store.run_process_managers().await.unwrap();
-    assert!(last.status().await.unwrap().parked.is_some());
+    assert!(last.status().await.unwrap().parked_at.is_some());
     let parked = worker.redrive_all().await.unwrap();
     assert_eq!(told(&parked), (1, 0, Reactions::Parked));
     // A command that fails again is tried again later, and then by nobody.

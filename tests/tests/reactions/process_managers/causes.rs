@@ -141,7 +141,11 @@ async fn what_a_policy_says_is_done_once() {
             assert_eq!(log_of(&store, "a").await, all[..told]);
             let worker = store.process_manager::<Mended>().unwrap();
             let status = worker.status().await.unwrap();
-            let left = (status.dead_letters, status.pending, status.instances.parked);
+            let left = (
+                status.dead_letters,
+                status.retrying,
+                status.instances.parked,
+            );
             assert_eq!(left, (0, 0, 0));
             drop(worker);
             store.close().await.unwrap();

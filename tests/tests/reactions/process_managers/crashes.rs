@@ -59,9 +59,9 @@ async fn scenario_2_a_crash_at_any_moment_of_a_reaction_with_several_commands() 
 async fn scenario_3_a_start_is_not_reported_as_already_started() {
     let crashes = crash([started("a"), started("b")], async |store, events| {
         let saga = store.process_manager::<Saga>().unwrap();
-        let overview = saga.status().await.unwrap();
-        assert_eq!(overview.ignored, 0);
-        assert_eq!(overview.instances.open, events.len() as u64);
+        let status = saga.status().await.unwrap();
+        assert_eq!(status.ignored, 0);
+        assert_eq!(status.instances.open, events.len() as u64);
         assert_eq!(saga.dead_letters().await.unwrap(), []);
     });
     assert_many(&crashes.await);

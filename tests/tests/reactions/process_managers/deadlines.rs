@@ -181,7 +181,7 @@ async fn a_retry_waits_by_the_clock_and_is_executed_once_whatever_crashes() {
             let events = told(&store).await;
             let saga = store.process_manager::<Saga>().unwrap();
             let pending = usize::from(events.len() > 1);
-            assert_eq!(saga.status().await.unwrap().pending, pending as u64);
+            assert_eq!(saga.status().await.unwrap().retrying, pending as u64);
             // The instance went on meanwhile.
             assert_eq!(log_of(&store, "a").await.len(), [0, 1, 1, 3][events.len()]);
             let open = crate::process_managers::domain::LogCommand::Open;
@@ -194,7 +194,7 @@ async fn a_retry_waits_by_the_clock_and_is_executed_once_whatever_crashes() {
             let log = log_of(&store, "a").await;
             let retried = log.iter().filter(|tag| *tag == "retried").count();
             assert_eq!(retried, pending, "{log:?}");
-            assert_eq!(saga.status().await.unwrap().pending, 0);
+            assert_eq!(saga.status().await.unwrap().retrying, 0);
         },
     );
     assert!(crashes.await.points >= fewest());

@@ -200,8 +200,8 @@ async fn scenario_25_an_unreadable_stream_of_another_process_manager_loses_nothi
         // Each command that could not be executed waits for its next attempt, and for nobody else.
         let bystander = store.process_manager::<Bystander>()?;
         let status = bystander.status().await?;
-        assert_eq!((status.pending, status.dead_letters), (number + 1, 0));
-        assert_eq!(status.parked, None);
+        assert_eq!((status.retrying, status.dead_letters), (number + 1, 0));
+        assert_eq!(status.parked_at, None);
         let saga = store.process_manager::<Saga>()?;
         assert_eq!(saga.dead_letters().await?.len(), 1, "it has its own only");
         drop((bystander, saga));
@@ -213,7 +213,7 @@ async fn scenario_25_an_unreadable_stream_of_another_process_manager_loses_nothi
     assert_eq!(log_of(&store, "bystander").await, ["1", "2", "3", "4", "5"]);
     clock.advance(TIME);
     store.run_process_managers().await?;
-    assert_eq!(bystander.status().await?.pending, 0);
+    assert_eq!(bystander.status().await?.retrying, 0);
     clock.advance(TIME);
     tell(&store, continued("a", "last")).await;
     store.run_process_managers().await?;

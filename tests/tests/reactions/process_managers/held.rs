@@ -20,7 +20,7 @@ async fn commands_that_are_parked_at_one_position_are_all_kept_and_stay_in_their
     say(&store, "a", "refuse retry-1 retry-2").await;
     store.run_process_managers().await.unwrap();
     let worker = handle::<Mended>(&store);
-    assert_eq!(worker.status().await.unwrap().pending, 2);
+    assert_eq!(worker.status().await.unwrap().retrying, 2);
     time.advance(TIME);
     store.run_process_managers().await.unwrap();
     assert_eq!(held::<Mended>(&store).await, [("a".to_owned(), 2)]);

@@ -198,7 +198,7 @@ async fn work_in_flight<F: ProcessManager, S: ProcessManager>() {
             let handle = store.process_manager::<S>().unwrap();
             let status = handle.status().await.unwrap();
             assert_eq!(
-                (status.deadlines, status.pending, status.dead_letters),
+                (status.deadlines, status.retrying, status.dead_letters),
                 (1, 1, 1)
             );
             let open = store.send("a", LogCommand::Open, CommandContext::default());

@@ -73,18 +73,18 @@ async fn a_command_whose_target_cannot_be_read_is_executed_once_when_it_can() {
         assert!(!faulty.hits().is_empty());
         let worker = store.process_manager::<Mended>().unwrap();
         let status = worker.status().await.unwrap();
-        assert_eq!((status.pending, status.dead_letters), (1, 0), "{mode:?}");
-        assert_eq!(status.parked, None);
+        assert_eq!((status.retrying, status.dead_letters), (1, 0), "{mode:?}");
+        assert_eq!(status.parked_at, None);
         assert_eq!(log_of(&store, "b").await, ["beside"], "it waits for nobody");
         // It fails again, and waits again.
         time.advance(TIME);
         store.run_process_managers().await.unwrap();
-        assert_eq!(worker.status().await.unwrap().pending, 1, "{mode:?}");
+        assert_eq!(worker.status().await.unwrap().retrying, 1, "{mode:?}");
         faulty.clear();
         time.advance(TIME);
         store.run_process_managers().await.unwrap();
         let status = worker.status().await.unwrap();
-        assert_eq!((status.pending, status.dead_letters), (0, 0), "{mode:?}");
+        assert_eq!((status.retrying, status.dead_letters), (0, 0), "{mode:?}");
         assert_eq!(log_of(&store, "a").await, ["one", "two"], "{mode:?}");
         time.advance(TIME);
         store.run_process_managers().await.unwrap();
@@ -139,7 +139,7 @@ async fn a_command_that_waits_for_its_target_survives_a_crash_and_is_executed_on
             ids.borrow_mut().extend(found);
             let worker = store.process_manager::<Mended>().unwrap();
             let status = worker.status().await.unwrap();
-            assert_eq!((status.pending, status.dead_letters), (0, 0));
+            assert_eq!((status.retrying, status.dead_letters), (0, 0));
             drop(worker);
             store.close().await.unwrap();
         },
@@ -176,11 +176,11 @@ async fn a_target_that_cannot_be_read_holds_up_nobody() {
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!(log_of(&store, "b").await.len(), 10);
     let worker = store.process_manager::<Mended>().unwrap();
-    assert_eq!(worker.status().await.unwrap().pending, 10);
+    assert_eq!(worker.status().await.unwrap().retrying, 10);
     faulty.clear();
     time.advance(TIME);
     store.run_process_managers().await.unwrap();
-    assert_eq!(worker.status().await.unwrap().pending, 0);
+    assert_eq!(worker.status().await.unwrap().retrying, 0);
     let ids: BTreeSet<_> = command_ids(&store).await.into_iter().collect();
     assert_eq!(ids.len(), 11);
     drop(worker);
@@ -215,16 +215,16 @@ async fn a_command_whose_target_is_damaged_is_executed_once_when_it_is_mended() 
         store.run_process_managers().await.unwrap();
         let worker = store.process_manager::<Mended>().unwrap();
         let status = worker.status().await.unwrap();
-        assert_eq!((status.pending, status.dead_letters), (1, 0), "{mode:?}");
+        assert_eq!((status.retrying, status.dead_letters), (1, 0), "{mode:?}");
         assert_eq!(log_of(&store, "b").await, ["beside"], "it waits for nobody");
         time.advance(TIME);
         store.run_process_managers().await.unwrap();
-        assert_eq!(worker.status().await.unwrap().pending, 1, "{mode:?}");
+        assert_eq!(worker.status().await.unwrap().retrying, 1, "{mode:?}");
         flip(&disk, &commits);
         time.advance(TIME);
         store.run_process_managers().await.unwrap();
         let status = worker.status().await.unwrap();
-        assert_eq!((status.pending, status.dead_letters), (0, 0), "{mode:?}");
+        assert_eq!((status.retrying, status.dead_letters), (0, 0), "{mode:?}");
         assert_eq!(log_of(&store, "a").await, ["one", "two"], "{mode:?}");
         drop(worker);
         store.close().await.unwrap();
@@ -306,7 +306,7 @@ async fn a_command_whose_target_has_events_of_a_newer_program_is_tried_again() {
     store.run_process_managers().await.unwrap();
     let worker = store.process_manager::<Mended>().unwrap();
     let status = worker.status().await.unwrap();
-    assert_eq!((status.pending, status.dead_letters), (1, 0));
+    assert_eq!((status.retrying, status.dead_letters), (1, 0));
     drop(worker);
     store.close().await.unwrap();
 }

@@ -35,7 +35,7 @@ async fn an_event_that_was_skipped_is_skipped_for_good() {
                 .unwrap();
             let solo = handle::<BrokenSolo>(&store);
             store.run_process_managers().await.unwrap();
-            assert!(solo.status().await.unwrap().parked.is_some());
+            assert!(solo.status().await.unwrap().parked_at.is_some());
             notes.note("skipping");
             assert_eq!(solo.skip().await.unwrap().done, 1);
             notes.note("skipped");
@@ -46,7 +46,7 @@ async fn an_event_that_was_skipped_is_skipped_for_good() {
             let store = opened::<BrokenSolo>(&disk, RunMode::OnDemand).await;
             store.run_process_managers().await.unwrap();
             let solo = handle::<BrokenSolo>(&store);
-            let is_parked = solo.status().await.unwrap().parked.is_some();
+            let is_parked = solo.status().await.unwrap().parked_at.is_some();
             if is_noted(noted, "skipped") {
                 assert!(!is_parked, "it was answered");
             }
@@ -57,7 +57,7 @@ async fn an_event_that_was_skipped_is_skipped_for_good() {
                 // A retry without a mended program changes nothing.
                 assert_eq!(solo.retry().await.unwrap().done, 1);
                 store.run_process_managers().await.unwrap();
-                assert!(solo.status().await.unwrap().parked.is_some());
+                assert!(solo.status().await.unwrap().parked_at.is_some());
                 assert_eq!(log_of(&store, "solo").await, skipped[..1]);
                 if points_alternate(noted) {
                     close(store).await;
@@ -105,14 +105,14 @@ async fn a_deadline_that_was_skipped_is_skipped_for_good() {
     time.advance(TIME);
     store.run_process_managers().await.unwrap();
     let solo = handle::<BrokenSolo>(&store);
-    let parked = solo.status().await.unwrap().parked.unwrap();
+    let parked = solo.status().await.unwrap().parked_at.unwrap();
     assert!(parked.reason.contains("the alarm is poison"), "{parked:?}");
     say(&store, "a", "two").await;
     assert_eq!(log_of(&store, "solo").await, ["one of 2"]);
     assert_eq!(solo.skip().await.unwrap().done, 1);
     store.run_process_managers().await.unwrap();
     let status = solo.status().await.unwrap();
-    assert_eq!((status.parked, status.deadlines), (None, 0));
+    assert_eq!((status.parked_at, status.deadlines), (None, 0));
     assert_eq!(log_of(&store, "solo").await, ["one of 2", "two of 3"]);
     close(store).await;
     let store = with::<MendedSolo>(disk.builder(), &time, RunMode::Inline)

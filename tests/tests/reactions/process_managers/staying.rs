@@ -29,7 +29,7 @@ async fn what_comes_after_a_deadline_at_which_all_stay_comes_behind_it() {
                 time.advance(TIME);
                 store.run_process_managers().await.unwrap();
                 let status = handle::<BrokenSolo>(&store).status().await.unwrap();
-                assert!(status.parked.is_some());
+                assert!(status.parked_at.is_some());
                 notes.note("parked");
                 say(&store, "a", "one").await;
                 notes.note("one");
@@ -48,7 +48,7 @@ async fn what_comes_after_a_deadline_at_which_all_stay_comes_behind_it() {
                 assert!(told == 2 || !is_noted(noted, "one"));
                 assert_eq!(log_of(&store, "solo").await, ["poison", "one of 3"][..told]);
                 let status = solo.status().await.unwrap();
-                assert_eq!((status.parked, status.deadlines), (None, 0));
+                assert_eq!((status.parked_at, status.deadlines), (None, 0));
                 drop(solo);
                 verified(store).await;
             },

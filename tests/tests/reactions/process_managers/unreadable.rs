@@ -81,7 +81,7 @@ async fn first(builder: AggregateStoreBuilder) {
 }
 
 async fn is_parked<PM: ProcessManager>(store: &AggregateStore, why: &str) {
-    let parked = handle::<PM>(store).status().await.unwrap().parked;
+    let parked = handle::<PM>(store).status().await.unwrap().parked_at;
     let parked = parked.expect("its state cannot be read");
     for part in [why, "`rebuild_state()`"] {
         assert!(parked.reason.contains(part), "{}", parked.reason);
@@ -164,7 +164,7 @@ async fn it_goes_on_when_it_is_made_again<PM: ProcessManager>(counts: [usize; 3]
             let rebuilt = handle::<PM>(&store).rebuild_state().await.unwrap();
             notes.note("rebuilt");
             assert_eq!((rebuilt.events, rebuilt.reactions), (2, Reactions::Done));
-            assert_eq!(handle::<PM>(&store).status().await.unwrap().parked, None);
+            assert_eq!(handle::<PM>(&store).status().await.unwrap().parked_at, None);
             let two = format!("two: {}", counts[0]);
             assert_eq!(log_of(&store, "listener").await, ["one: 1", &two]);
             store.close().await.unwrap();
@@ -177,7 +177,7 @@ async fn it_goes_on_when_it_is_made_again<PM: ProcessManager>(counts: [usize; 3]
             let store = parking::<PM>(disk.builder()).open().await.unwrap();
             store.run_process_managers().await.unwrap();
             let listener = handle::<PM>(&store);
-            if listener.status().await.unwrap().parked.is_some() {
+            if listener.status().await.unwrap().parked_at.is_some() {
                 assert_eq!(log_of(&store, "listener").await, ["one: 1"]);
                 listener.rebuild_state().await.unwrap();
             }

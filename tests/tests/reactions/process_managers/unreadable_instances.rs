@@ -73,7 +73,7 @@ async fn stays(store: &AggregateStore, held: u64) {
     assert_eq!((parked.held, parked.retries_at), (held, None));
     assert!(parked.parked.reason.contains("invalid type"), "{parked:?}");
     let status = handle::<Retyped>(store).status().await.unwrap();
-    assert_eq!((status.pending, status.instances.parked), (0, 1));
+    assert_eq!((status.retrying, status.instances.parked), (0, 1));
     assert_eq!(log_of(store, "a").await, ["one: 1"]);
 }
 

@@ -133,8 +133,8 @@ async fn a_state_that_json_does_not_have_parks_and_the_store_opens() -> TestResu
         .send("c", CounterCommand::Add(0), CommandContext::default())
         .await?;
     assert_eq!(done.reactions, Reactions::Parked);
-    let status = store.process_managers();
-    let parked = status[0].parked.as_ref().unwrap();
+    let status = store.health().await.process_managers;
+    let parked = status[0].parked_at.as_ref().unwrap();
     assert_eq!(parked.position, 1);
     assert!(
         parked.reason.contains("the state does not serialize")
@@ -150,7 +150,7 @@ async fn a_state_that_json_does_not_have_parks_and_the_store_opens() -> TestResu
 
     let store = with::<Average>(base.path()).open().await?;
     store.run_process_managers().await?;
-    assert!(store.process_managers()[0].parked.is_some());
+    assert!(store.health().await.process_managers[0].parked_at.is_some());
     Ok(())
 }
 

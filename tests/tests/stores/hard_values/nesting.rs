@@ -244,9 +244,9 @@ async fn what_it_stores_reads_back<PM: ProcessManager>() -> TestResult {
             let letters = store.process_manager::<PM>()?.dead_letters().await?;
             let error = letters.first().map(|letter| letter.error().to_owned());
             let error = error.unwrap_or_default();
-            let status = store.process_managers();
+            let status = store.health().await.process_managers;
             let parked = status[0]
-                .parked
+                .parked_at
                 .as_ref()
                 .map(|parked| parked.reason.clone());
             let said = format!("{error}{}", parked.unwrap_or_default());

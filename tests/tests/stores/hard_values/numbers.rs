@@ -230,8 +230,8 @@ async fn a_state_that_would_read_back_as_another_one_parks() -> TestResult {
         .send("c", CounterCommand::Add(0), CommandContext::default())
         .await?;
     assert_eq!(done.reactions, Reactions::Parked);
-    let status = store.process_managers();
-    let parked = status[0].parked.as_ref().unwrap();
+    let status = store.health().await.process_managers;
+    let parked = status[0].parked_at.as_ref().unwrap();
     assert!(parked.reason.contains("`mean` is NaN"), "{}", parked.reason);
     assert!(store.read_events("counter", "copy").await.is_err());
     Ok(())

@@ -75,7 +75,11 @@ async fn a_clock_that_panics_stops_nobody() -> TestResult {
         tokio::time::timeout(limit, rings)
             .await
             .map_err(|_| format!("{code}: it never rings"))??;
-        assert_eq!(store.process_managers()[0].parked, None, "{code}");
+        assert_eq!(
+            store.health().await.process_managers[0].parked_at,
+            None,
+            "{code}"
+        );
     }
     Ok(())
 }

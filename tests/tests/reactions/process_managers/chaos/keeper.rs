@@ -224,7 +224,7 @@ pub async fn check(store: &AggregateStore, said: &[String], what: &str) {
     let status = handle.status().await.unwrap();
     let left = (
         status.deadlines,
-        status.pending,
+        status.retrying,
         status.dead_letters,
         status.instances.parked,
     );

@@ -8,34 +8,39 @@ use crate::journal::RowRange;
 use crate::process_manager::ProcessManager;
 use rows::{InstanceRow, InstanceTable, Status};
 
-/// The status of a process manager, with the numbers of its rows.
+/// The status of one process manager, with the numbers of its rows.
+///
+/// Take it to look into one process manager. [`health`](crate::AggregateStore::health) lists all of them for a probe, and reads no rows.
+/// Figures in both have the same names.
 ///
 /// # JSON
 ///
 /// ```json
-/// {"position":6,"lag":1,"is_paused":true,"parked":null,
+/// {"position":6,"lag":1,"is_paused":true,"parked_at":null,
 ///  "instances":{"open":1,"parked":2,"retrying":3,"completed":4},
-///  "held_streams":5,"deadlines":6,"pending":7,"dead_letters":8,"ignored":9,"skipped":10}
+///  "held_streams":5,"deadlines":6,"retrying":7,"dead_letters":8,"ignored":9,"skipped":10}
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct ProcessManagerOverview {
+pub struct ProcessManagerStatus {
     /// The position up to which all its reactions are durable.
     pub position: u64,
-    /// The number of positions behind it.
+    /// The number of positions behind it; 0 on a node that is not the leader.
     pub lag: u64,
     /// Whether it is paused until it is [resumed](ProcessManagerHandle::resume).
     pub is_paused: bool,
     /// The event at which it has stopped as a whole, if any, until an operator or its policy retries it.
-    pub parked: Option<ParkedAt>,
+    /// [`ProcessManagerHealth::parked_at`](crate::store::ProcessManagerHealth::parked_at) leaves out an event that its policy retries.
+    pub parked_at: Option<ParkedAt>,
     /// Its instances; all 0 without `key`.
     pub instances: InstanceCounts,
     /// The number of streams that are held at an unreadable event.
     pub held_streams: u64,
     /// The number of armed deadlines.
     pub deadlines: u64,
-    /// The number of commands, instances and held streams with retried work.
-    pub pending: u64,
+    /// The number of commands, instances and streams that wait for their next attempt; without `key`, the process manager
+    /// itself.
+    pub retrying: u64,
     /// The number of dead letters that can be redriven or discarded.
     pub dead_letters: u64,
     /// The number of events without an open instance since the store was opened.
@@ -75,7 +80,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// # Cancel safety
     ///
     /// Cancel safe; it changes nothing.
-    pub async fn status(&self) -> Result<ProcessManagerOverview, StoreError> {
+    pub async fn status(&self) -> Result<ProcessManagerStatus, StoreError> {
         let durable = *self.store.shared.runtime.journal.durable().borrow();
         let members = self.store.shared.runtime.reactions.members();
         let member = members
@@ -90,15 +95,16 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             false => InstanceCounts::default(),
         };
         let (position, lag) = self.store.progress_of(&member, durable);
-        Ok(ProcessManagerOverview {
+        let retries_itself = u64::from(member.is_retried());
+        Ok(ProcessManagerStatus {
             position,
             lag,
             is_paused: member.is_paused,
-            parked: member.stays.map(ParkedAt::from),
+            parked_at: member.stays.map(ParkedAt::from),
             instances,
             held_streams: self.count(RowRange::of_kind(rows::STREAMS)).await?,
             deadlines: self.count(RowRange::of_kind(rows::TIMERS)).await?,
-            pending: self.count(RowRange::of_kind(rows::PENDING)).await?,
+            retrying: self.count(RowRange::of_kind(rows::PENDING)).await? + retries_itself,
             dead_letters: self.count(RowRange::of_kind(rows::DEAD_LETTERS)).await?,
             ignored: member.ignored,
             skipped: member.skipped,
