@@ -224,8 +224,8 @@ impl AggregateStore {
     /// is released when this returns.
     ///
     /// Commands are executed until the running calls of event handlers have returned, for at most
-    /// [`handler_patience`](AggregateStoreBuilder::handler_patience). Later commands fail with [`StoreError::Closed`]. A call of a database that does not return within four seconds is
-    /// [given up](crate::Sink#calls-that-do-not-return): its events are written after the next opening.
+    /// [`handler_patience`](AggregateStoreBuilder::handler_patience) and 5 seconds. Later commands fail with [`StoreError::Closed`]. A call
+    /// of a database that does not return within four seconds is [given up](crate::Sink#calls-that-do-not-return): its events are written after the next opening.
     ///
     /// # Errors
     ///

@@ -383,8 +383,8 @@ impl Queue {
         true
     }
 
-    /// Waits until `more` commits are added, or until there is another task. It ends before that if no commit is added for the time of
-    /// `silence`: from the first on, or from the time `until` on if none is. Returns the number of waiting commits before and after.
+    /// Waits until `more` commits are added, or until there is another task. After the first of them, a pause of `silence` ends the wait, too.
+    /// Without a first commit, the time `until` ends it. Returns the number of waiting commits before and after.
     pub(in crate::journal) fn await_more(
         &self,
         more: usize,
