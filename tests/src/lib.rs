@@ -8,6 +8,7 @@ pub mod gate;
 pub mod journal_file;
 mod read_only_disk;
 pub mod reads;
+pub mod signals;
 pub mod small_disk;
 
 pub use copied::copy_directory;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use eventfold_es::replication::{CommitLog as _, LogError, NatsLog};
+use eventfold_es_tests::signals;
 use tempfile::TempDir;
 
 const MISSING: &str = "LEFT OUT: these tests start NATS servers, and there is no binary: run `tests/servers/nats.sh`, or set \
@@ -284,7 +285,7 @@ impl Servers {
     pub fn kill(&mut self, index: usize) {
         let keeper = self.servers[index].keeper.take();
         let keeper = keeper.expect("the server runs");
-        signal("KILL", keeper.server);
+        signals::kill([keeper.server]);
         keeper.end();
     }
 
@@ -296,7 +297,7 @@ impl Servers {
 
     /// Stops a server without its knowledge.
     pub fn pause(&self, index: usize) {
-        signal("STOP", self.pid(index));
+        signals::stop([self.pid(index)]);
     }
 
     /// The directory with the files of a server.
@@ -305,7 +306,7 @@ impl Servers {
     }
 
     pub fn go_on(&self, index: usize) {
-        signal("CONT", self.pid(index));
+        signals::go_on([self.pid(index)]);
     }
 
     /// The index of the server that leads the stream of a log.
@@ -426,13 +427,4 @@ fn free_port() -> u16 {
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     let mut ports = (first..32_000).skip(TAKEN.fetch_add(1, Ordering::Relaxed));
     ports.find(is_free).expect("a free port")
-}
-
-/// Sends a signal to a process.
-pub fn signal(name: &str, process: u32) {
-    let sent = Command::new("kill")
-        .arg(format!("-{name}"))
-        .arg(process.to_string())
-        .status();
-    assert!(sent.unwrap().success(), "kill -{name} {process}");
 }

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use eventfold_es::AggregateStore;
 use eventfold_es::replication::CommitLog as _;
+use eventfold_es_tests::signals;
 use tempfile::TempDir;
 
 use super::clients::ask;
-use super::engine::{self, Server, Ways, signal};
+use super::engine::{self, Server, Ways};
 use super::history::{self, Operation, Streams};
 use super::program::{self, Answer, DIRECTORY, NAME, REFUSED, Request, SERVING, TEST, URL};
 
@@ -196,20 +197,17 @@ impl Cluster {
 
     /// Stops all threads of a node with SIGSTOP. Its connections stay open.
     pub fn suspend(&self, node: usize) {
-        self.signal(node, "STOP");
+        signals::stop([self.pid(node)]);
     }
 
     /// Ends [`suspend`](Self::suspend).
     pub fn wake(&self, node: usize) {
-        self.signal(node, "CONT");
+        signals::go_on([self.pid(node)]);
     }
 
-    fn signal(&self, node: usize, name: &str) {
-        let process = self
-            .process(node)
-            .as_ref()
-            .map(|process| process.child.id());
-        signal(name, process.expect("the node runs"));
+    fn pid(&self, node: usize) -> u32 {
+        let process = self.process(node);
+        process.as_ref().expect("the node runs").child.id()
     }
 
     /// The address of a node that runs.

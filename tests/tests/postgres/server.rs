@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use eventfold_es::postgres::{Client, Error, NoTls};
 use eventfold_es::{Postgres, Sink as _, SinkFault};
+use eventfold_es_tests::signals;
 use eventfold_es_tests::small_disk::SmallDisk;
 use tempfile::TempDir;
 
@@ -211,7 +212,7 @@ impl Server {
     /// Kills all its processes with SIGKILL.
     pub fn kill(&mut self) {
         let postmaster = self.postmaster();
-        kill_9(children(postmaster).into_iter().chain([postmaster]));
+        signals::kill(children(postmaster).into_iter().chain([postmaster]));
         self.stop();
     }
 
@@ -220,14 +221,14 @@ impl Server {
         let postmaster = self.postmaster();
         let others = children(postmaster);
         match kill {
-            Kill::All => kill_9(others.into_iter().chain([postmaster])),
-            Kill::Postmaster => kill_9([postmaster]),
+            Kill::All => signals::kill(others.into_iter().chain([postmaster])),
+            Kill::Postmaster => signals::kill([postmaster]),
             Kill::Connection => {
                 let is_connection = |pid: &u32| {
                     let title = fs::read_to_string(format!("/proc/{pid}/cmdline"));
                     title.is_ok_and(|title| title.contains("127.0.0.1"))
                 };
-                kill_9(others.into_iter().find(is_connection));
+                signals::kill(others.into_iter().find(is_connection));
             }
         }
         if !matches!(kill, Kill::Connection) {
@@ -239,19 +240,15 @@ impl Server {
     /// Stops all its processes with SIGSTOP. Its connections stay open.
     pub fn suspend(&self) {
         let postmaster = self.postmaster();
-        signal(
-            "-STOP",
-            children(postmaster).into_iter().chain([postmaster]),
-        );
+        // Behind it, there are no new children.
+        signals::stop([postmaster]);
+        signals::stop(children(postmaster));
     }
 
     /// Ends [`suspend`](Self::suspend).
     pub fn wake(&self) {
         let postmaster = self.postmaster();
-        signal(
-            "-CONT",
-            children(postmaster).into_iter().chain([postmaster]),
-        );
+        signals::go_on(children(postmaster).into_iter().chain([postmaster]));
     }
 
     pub fn port(&self) -> u16 {
@@ -421,22 +418,6 @@ pub async fn batch(url: &str, statements: impl Into<String>) -> Result<(), Error
 /// Whether a process has not ended.
 fn is_running(process: u32) -> bool {
     fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())
-}
-
-fn kill_9(processes: impl IntoIterator<Item = u32>) {
-    signal("-9", processes);
-}
-
-pub fn signal(signal: &str, processes: impl IntoIterator<Item = u32>) {
-    let pids: Vec<_> = processes.into_iter().map(|pid| pid.to_string()).collect();
-    if !pids.is_empty() {
-        // A process may end by itself meanwhile.
-        let _ = Command::new("kill")
-            .arg(signal)
-            .args(pids)
-            .stderr(Stdio::null())
-            .status();
-    }
 }
 
 fn children(process: u32) -> Vec<u32> {

@@ -3,7 +3,7 @@
 use eventfold_es::replication::NatsLog;
 
 use super::proxy::{Link, Proxy};
-pub use crate::servers::{Servers as Server, signal};
+pub use crate::servers::Servers as Server;
 
 /// Its name.
 pub const LOG: &str = "tallies";

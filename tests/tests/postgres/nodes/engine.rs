@@ -17,11 +17,6 @@ pub fn connect(url: &str) -> PostgresLog {
     PostgresLog::connect(url, LOG)
 }
 
-/// Sends a signal to a process, which may have ended.
-pub fn signal(name: &str, process: u32) {
-    crate::server::signal(&format!("-{name}"), [process]);
-}
-
 /// Each node reaches the server through a proxy of its own.
 pub struct Ways {
     url: String,
