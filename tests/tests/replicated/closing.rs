@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventfold_es::StoreError;
 use eventfold_es::prelude::*;
 use eventfold_es::testing::SharedLog;
+use eventfold_es::{AggregateHandle, StoreError};
 use serde::Serializer;
 
 use super::handovers::{check, closes};
@@ -46,6 +46,19 @@ impl Project<Counter> for Heavy {
     }
 }
 
+/// The node does not decide on its old state.
+async fn assert_takes_nothing(counter: &AggregateHandle<Counter>) {
+    for command in [
+        CounterCommand::Add(1),
+        CounterCommand::Nothing,
+        CounterCommand::Reject,
+    ] {
+        let late = counter.execute(command, ()).await;
+        let is_closed = matches!(&late, Err(ExecuteError::Store(StoreError::Closed)));
+        assert!(is_closed, "{late:?}");
+    }
+}
+
 /// Another node leads before the state of a projection is saved. The directory is released behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn saving_does_not_hold_up_the_next_leader() -> TestResult {
@@ -64,20 +77,13 @@ async fn saving_does_not_hold_up_the_next_leader() -> TestResult {
         IS_SAVING.load(Ordering::SeqCst)
     })
     .await;
+    // The node has resigned, also before the next leader has claimed the log.
+    assert_takes_nothing(&counter).await;
     until_leader(&two).await;
     two.send("a", CounterCommand::Add(1), ()).await?;
     a_moment().await;
     assert!(!closing.is_finished());
-    // The node that closes does not decide on its old state.
-    for command in [
-        CounterCommand::Add(1),
-        CounterCommand::Nothing,
-        CounterCommand::Reject,
-    ] {
-        let late = counter.execute(command, ()).await;
-        let is_closed = matches!(&late, Err(ExecuteError::Store(StoreError::Closed)));
-        assert!(is_closed, "{late:?}");
-    }
+    assert_takes_nothing(&counter).await;
     IS_HELD.store(false, Ordering::SeqCst);
     closing.await??;
     let (builder, _) = cluster.node("one");

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use eventfold_es::ExecuteError;
+use eventfold_es::replication::Role;
 use eventfold_es::testing::LostAnswer;
 
 use crate::TestResult;
 use crate::cluster::Cluster;
+use crate::common::counter::{Counter, CounterCommand};
 
 #[tokio::test]
 async fn a_stored_command_succeeds() -> TestResult {
@@ -51,6 +53,27 @@ async fn a_late_command_is_fenced() -> TestResult {
     one.until_leader().await;
     one.add("a", 4).await?;
     assert_eq!(one.sum("a").await?, 5);
+    Ok(())
+}
+
+/// The store is closed before the node learns whether the log has the command.
+#[tokio::test]
+async fn a_store_that_closes_leaves_the_outcome_open() -> TestResult {
+    for answer in [LostAnswer::Stored, LostAnswer::Dropped] {
+        let cluster = Cluster::new()?;
+        let one = cluster.open("one").await?;
+        one.add("a", 1).await?;
+        let counter = one.store.get::<Counter>("a").await?;
+        one.log.lose_next_answer(answer);
+        one.log.cut_off_after_next();
+        let adding = tokio::spawn(async move { counter.execute(CounterCommand::Add(2), ()).await });
+        one.until(|role| matches!(role, Role::Detached { .. }))
+            .await;
+        one.store.close().await?;
+        let added = adding.await?;
+        let is_unknown = matches!(&added, Err(ExecuteError::OutcomeUnknown { .. }));
+        assert!(is_unknown, "{answer:?}: {added:?}");
+    }
     Ok(())
 }
 

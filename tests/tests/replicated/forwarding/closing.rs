@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use eventfold_es::prelude::*;
 
@@ -85,8 +86,12 @@ async fn a_leader_that_closes_finishes_its_questions() -> TestResult {
     })
     .await;
     let closing = tokio::spawn(one.close());
-    a_moment().await;
+    let next = tokio::time::timeout(Duration::from_millis(200), until_leader(&two)).await;
     IS_HELD.store(false, Ordering::SeqCst);
+    assert!(
+        next.is_err(),
+        "another node leads while the question is in work"
+    );
     closing.await??;
     assert_eq!(executing.await??.version, 1);
     let texts = log.texts();

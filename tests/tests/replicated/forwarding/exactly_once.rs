@@ -1,12 +1,13 @@
 //! Lost questions and answers, and leaders that end: each command is stored once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eventfold_es::prelude::*;
 use eventfold_es::testing::LostMessage;
+use serde::Deserializer;
 
-use super::super::world::{Cluster, a_moment, hand_over, until, until_follower_of, until_leader};
+use super::super::world::{Cluster, hand_over, until, until_follower_of, until_leader};
 use super::{AccountCommand, Overdrawn, Pair, add_one, balance, counter};
 use crate::TestResult;
 use crate::common::counter::CounterCommand;
@@ -27,9 +28,26 @@ async fn a_lost_message_is_sent_again() -> TestResult {
         assert_eq!((done.version, done.position), (version, Some(version)));
     }
     assert_eq!(pair.two_log.deliver_questions(), 3);
-    a_moment().await;
-    assert_eq!(counter(&pair.one, "a").await.load().await?.version, 9);
+    for version in 10..=BEHIND + 9 {
+        assert_eq!(
+            a.execute(CounterCommand::Add(1), ()).await?.version,
+            version
+        );
+    }
     Ok(())
+}
+
+/// The number of commands behind a late question. When the last of them is done, the question has been taken.
+const BEHIND: u64 = 5;
+
+/// Delivers the late question of `two`. Returns the balance that the leader has behind it, without that of later commands.
+async fn balance_behind_the_late_question(pair: &Pair, id: &str) -> i64 {
+    assert_eq!(pair.two_log.deliver_questions(), 1);
+    for _ in 0..BEHIND {
+        let deposited = pair.two.send(id, AccountCommand::Deposit(1), ()).await;
+        deposited.expect("it is executed");
+    }
+    balance(&pair.one, id).await - BEHIND as i64
 }
 
 /// The answer to a command with nothing to store may be late. The question must not be executed later.
@@ -43,9 +61,7 @@ async fn a_late_question_does_nothing_behind_a_rejection() -> TestResult {
         Err(ExecuteError::Domain(Overdrawn { balance: 0 }))
     ));
     pair.one.send("a", AccountCommand::Deposit(9), ()).await?;
-    assert_eq!(pair.two_log.deliver_questions(), 1);
-    a_moment().await;
-    assert_eq!(balance(&pair.one, "a").await, 9);
+    assert_eq!(balance_behind_the_late_question(&pair, "a").await, 9);
     Ok(())
 }
 
@@ -65,9 +81,7 @@ async fn a_late_question_for_an_earlier_term_does_nothing() -> TestResult {
     pair.one_log.reconnect();
     until_follower_of(&pair.one, "two").await;
     hand_over(&pair.two, &pair.two_log, &pair.one, "one").await;
-    assert_eq!(pair.two_log.deliver_questions(), 1);
-    a_moment().await;
-    assert_eq!(balance(&pair.one, "a").await, 9);
+    assert_eq!(balance_behind_the_late_question(&pair, "a").await, 9);
     Ok(())
 }
 
@@ -179,5 +193,86 @@ async fn a_slow_leader_decides_once() -> TestResult {
         // Two on the leader, and one on the follower for the error of the rejection.
         assert_eq!(DECISIONS.load(Ordering::SeqCst), 3);
     }
+    Ok(())
+}
+
+static IS_HELD: AtomicBool = AtomicBool::new(true);
+static READINGS: AtomicUsize = AtomicUsize::new(0);
+
+/// Nobody enters before it is open.
+#[aggregate(error = Closed)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Door {
+    is_open: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum DoorCommand {
+    Open,
+    Enter {
+        #[serde(deserialize_with = "slowly_at_first")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+enum DoorEvent {
+    Opened,
+    Entered(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the door is closed")]
+struct Closed;
+
+/// The first reading waits until it is let go.
+fn slowly_at_first<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    if READINGS.fetch_add(1, Ordering::SeqCst) == 0 {
+        while IS_HELD.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    String::deserialize(deserializer)
+}
+
+impl Decider for Door {
+    fn decide(&self, command: DoorCommand) -> Result<Vec<DoorEvent>, Closed> {
+        match command {
+            DoorCommand::Open => Ok(vec![DoorEvent::Opened]),
+            DoorCommand::Enter { .. } if !self.is_open => Err(Closed),
+            DoorCommand::Enter { name } => Ok(vec![DoorEvent::Entered(name)]),
+        }
+    }
+
+    fn evolve(&mut self, event: &DoorEvent) {
+        self.is_open |= *event == DoorEvent::Opened;
+    }
+}
+
+/// An answer holds for all attempts before it. If a later attempt were rejected while the first is in work, the first could be executed
+/// behind the rejection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_later_attempt_does_not_overtake_the_first() -> TestResult {
+    let cluster = Cluster::new();
+    let (builder, _) = super::node(&cluster, "one");
+    let one = builder.aggregate_type::<Door>().open().await?;
+    let (builder, _) = super::node(&cluster, "two");
+    let two = builder.aggregate_type::<Door>().open().await?;
+    until_follower_of(&two, "one").await;
+    let door = two.get::<Door>("a").await?;
+    let entering = tokio::spawn(async move {
+        let name = "Ada".to_owned();
+        door.execute(DoorCommand::Enter { name }, ()).await
+    });
+    until("it is asked for three times, or answered", || async {
+        let node = one.health().await.node;
+        node.is_some_and(|node| node.taken.questions >= 3) || entering.is_finished()
+    })
+    .await;
+    let opened = one.send("a", DoorCommand::Open, ()).await;
+    IS_HELD.store(false, Ordering::SeqCst);
+    assert_eq!(opened?.version, 1);
+    assert_eq!(entering.await??.version, 2);
     Ok(())
 }
