@@ -124,6 +124,38 @@ bugs! {
     InjectedIdForgotten = "injected-id-forgotten",
     /// The checkpoint of a projection covers an event that its state has not folded.
     ProjectionAheadOfItsState = "projection-ahead-of-its-state",
+    /// A later attempt of a forwarded command is executed beside the attempt in work.
+    AttemptNotJoined = "attempt-not-joined",
+    /// A late attempt of a forwarded command is executed.
+    LateAttemptExecuted = "late-attempt-executed",
+    /// A leader executes a command that was sent to the leader of an earlier term.
+    ClaimNotCompared = "claim-not-compared",
+    /// Each attempt of a forwarded command has an id of its own.
+    AttemptWithItsOwnId = "attempt-with-its-own-id",
+    /// A node that becomes the leader decides its forwarded commands without their generated keys.
+    TakeoverWithoutTheKey = "takeover-without-the-key",
+    /// A leader that has not answered counts as a leader that was not reached.
+    SilenceTakenForRefusal = "silence-taken-for-refusal",
+    /// A follower returns before it has the events of its command.
+    AnswerBeforeItsEvents = "answer-before-its-events",
+    /// The expected version of a forwarded command stays behind.
+    ExpectedVersionNotSent = "expected-version-not-sent",
+    /// The causation of a forwarded command stays behind.
+    CausationNotSent = "causation-not-sent",
+    /// A commit of an earlier term is accepted in a later term.
+    TermNotCompared = "term-not-compared",
+    /// A live aggregate stays in memory when another node changes it.
+    LiveAggregateKept = "live-aggregate-kept",
+    /// A commit counts as stored although the log has not answered.
+    UnsettledTakenForStored = "unsettled-taken-for-stored",
+    /// A commit without an answer is refused, although the log has it.
+    UnsettledNotRecognized = "unsettled-not-recognized",
+    /// A store that closes refuses a commit without an answer, although the log may have it.
+    UnsettledRefusedAtClose = "unsettled-refused-at-close",
+    /// A leader that closes hands over while commands of other nodes are in work.
+    ResignedWithWork = "resigned-with-work",
+    /// A leader that closes hands over only after it has saved its projections.
+    ResignedBehindSaving = "resigned-behind-saving",
 }
 
 /// Whether this bug is planted.

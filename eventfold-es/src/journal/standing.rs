@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{CommitError, OnApplied, StreamId};
 use crate::replication::Role;
+use crate::sabotage::{Bug, planted};
 pub(crate) use changes::Changed;
 use changes::Changes;
 
@@ -211,7 +212,7 @@ impl Standing {
     /// The reason why nothing can be committed in a term, unless it is the present one.
     pub(crate) fn refusal(&self, term: Term) -> Option<CommitError> {
         match self.term() {
-            Some(present) if present == term => None,
+            Some(present) if present == term || planted(Bug::TermNotCompared) => None,
             _ => Some(self.reason()),
         }
     }
@@ -248,7 +249,9 @@ impl Standing {
 
     /// Tells of the events of another node in a stream.
     pub(crate) fn applied(&self, stream: &StreamId) {
-        if let Some(on_applied) = self.on_applied.get() {
+        if let Some(on_applied) = self.on_applied.get()
+            && !planted(Bug::LiveAggregateKept)
+        {
             on_applied(stream);
         }
     }

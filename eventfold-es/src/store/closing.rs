@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::journal::{Directory, Journal};
+use crate::sabotage::{Bug, planted};
 use crate::threads::{Next, Turn, Turns, Worker};
 
 /// The time that closing waits for the tasks of a [`Stage`], beside the time for their calls.
@@ -145,24 +146,34 @@ struct Closing {
     rest: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
+impl Closing {
+    /// Lets another node lead; does nothing the second time.
+    fn resign(&mut self) {
+        if !std::mem::replace(&mut self.has_resigned, true) {
+            self.journal.resign();
+        }
+    }
+}
+
 impl Turns for Closing {
     fn turn(&mut self, turn: &Turn<'_>) -> Next {
         let waker = turn.waker();
         let mut context = Context::from_waker(&waker);
+        if planted(Bug::ResignedWithWork) {
+            self.resign();
+        }
         let Stages {
-            handlers,
-            runners,
-            followers,
+            handlers, runners, ..
         } = &mut self.stages;
         for stage in [handlers, runners] {
             if let Some(patience) = stage.end(&mut context) {
                 return Next::Later(patience);
             }
         }
-        if !std::mem::replace(&mut self.has_resigned, true) {
-            self.journal.resign();
+        if !planted(Bug::ResignedBehindSaving) {
+            self.resign();
         }
-        if let Some(patience) = followers.end(&mut context) {
+        if let Some(patience) = self.stages.followers.end(&mut context) {
             return Next::Later(patience);
         }
         match self.rest.as_mut().poll(&mut context) {

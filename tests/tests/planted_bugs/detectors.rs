@@ -47,6 +47,11 @@ const fn test(executable: &'static str, test: &'static str) -> Detector {
     }
 }
 
+/// A test of several nodes.
+const fn node(test: &'static str) -> Detector {
+    self::test("replicated", test)
+}
+
 const fn crash(workload: &'static str) -> Detector {
     Detector {
         executable: "campaigns",
@@ -262,5 +267,48 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
             ),
             crash("Reopened"),
         ],
+        Bug::AttemptNotJoined => vec![node(
+            "forwarding::exactly_once::a_later_attempt_does_not_overtake_the_first",
+        )],
+        Bug::LateAttemptExecuted => vec![node(
+            "forwarding::exactly_once::a_late_question_does_nothing_behind_a_rejection",
+        )],
+        Bug::ClaimNotCompared => vec![node(
+            "forwarding::exactly_once::a_late_question_for_an_earlier_term_does_nothing",
+        )],
+        Bug::AttemptWithItsOwnId => vec![node(
+            "forwarding::exactly_once::a_lost_message_is_sent_again",
+        )],
+        Bug::TakeoverWithoutTheKey => vec![
+            node("forwarding::transactions::the_next_leader_knows_the_transaction"),
+            node("forwarding::exactly_once::the_leader_ends_between_the_commit_and_the_answer"),
+        ],
+        Bug::SilenceTakenForRefusal => vec![node(
+            "forwarding::limits::an_error_after_a_lost_answer_leaves_the_outcome_open",
+        )],
+        Bug::AnswerBeforeItsEvents => vec![node(
+            "forwarding::limits::a_node_without_the_events_says_that_they_are_elsewhere",
+        )],
+        Bug::ExpectedVersionNotSent => vec![node(
+            "forwarding::transactions::versions_and_keys_are_those_of_the_leader",
+        )],
+        Bug::CausationNotSent => vec![node(
+            "forwarding::commands::the_answer_is_that_of_a_command_on_the_leader",
+        )],
+        Bug::TermNotCompared => vec![node(
+            "reactions::a_reaction_of_an_earlier_term_is_not_stored_and_happens_again",
+        )],
+        Bug::LiveAggregateKept => vec![node(
+            "forwarding::commands::the_follower_has_the_events_before_the_answer",
+        )],
+        Bug::UnsettledTakenForStored => vec![node("lost_answers::a_lost_command_fails")],
+        Bug::UnsettledNotRecognized => vec![node("lost_answers::a_stored_command_succeeds")],
+        Bug::UnsettledRefusedAtClose => vec![node(
+            "lost_answers::a_store_that_closes_leaves_the_outcome_open",
+        )],
+        Bug::ResignedWithWork => vec![node(
+            "forwarding::closing::a_leader_that_closes_finishes_its_questions",
+        )],
+        Bug::ResignedBehindSaving => vec![node("closing::saving_does_not_hold_up_the_next_leader")],
     }
 }

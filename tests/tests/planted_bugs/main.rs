@@ -23,8 +23,8 @@ use eventfold_es::sabotage::Bug;
 
 /// Nothing here takes so long, unless it never ends.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How many tests run at the same time.
-const WORKERS: usize = 2;
+/// How many tests run at the same time. Those of several nodes wait most of the time.
+const WORKERS: usize = 4;
 
 /// What became of a test.
 enum Ran {

@@ -10,6 +10,7 @@ use super::wire::{Answer, Asked, FORMAT, Told};
 use super::{ForwardRoutes, Forwarding};
 use crate::replication::Question;
 use crate::runtime::{check_context, generated_key};
+use crate::sabotage::{Bug, planted};
 use crate::store::{AggregateStore, Shared};
 
 /// The maximum number of questions in work. More of them wait.
@@ -176,6 +177,9 @@ async fn execute(store: &AggregateStore, forwarding: &Forwarding, asked: &Asked<
         return Told::Foreign { reason };
     }
     let mut context = asked.context.clone().into_owned();
+    if planted(Bug::CausationNotSent) {
+        context.causation_id = None;
+    }
     if let Err(error) = check_context(&context) {
         return error.into();
     }
@@ -228,11 +232,11 @@ impl State {
     /// Gives an attempt its turn. An attempt after the first makes all earlier ones late.
     fn turn(self: &Arc<Self>, errand: &str, attempt: u32) -> Turn {
         let mut errands = self.errands();
-        if errands
+        let is_late = errands
             .attempts
             .get(errand)
-            .is_some_and(|last| attempt < *last)
-        {
+            .is_some_and(|last| attempt < *last);
+        if is_late && !planted(Bug::LateAttemptExecuted) {
             return Turn::Late;
         }
         if attempt > 1 && errands.attempts.insert(errand.into(), attempt).is_none() {
@@ -243,7 +247,9 @@ impl State {
                 errands.attempts.remove(&oldest);
             }
         }
-        if let Some(answer) = errands.in_work.get(errand) {
+        if let Some(answer) = errands.in_work.get(errand)
+            && !planted(Bug::AttemptNotJoined)
+        {
             return Turn::Joins(answer.clone());
         }
         let (answer, answered) = watch::channel(None);

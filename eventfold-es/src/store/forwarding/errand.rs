@@ -19,6 +19,7 @@ use crate::error::StoreError;
 use crate::journal::{Room, StreamId};
 use crate::replication::{AskError, Node};
 use crate::runtime::generated_key;
+use crate::sabotage::{Bug, planted};
 use crate::store::{RunMode, Shared};
 
 /// The silence after which the leader is asked again.
@@ -139,6 +140,7 @@ impl<'a> Errand<'a> {
     pub(in crate::store) fn generated_key(&self) -> Option<String> {
         match self.context.idempotency_key {
             Some(_) => None,
+            None if planted(Bug::TakeoverWithoutTheKey) => None,
             None => Some(generated_key(&self.id)),
         }
     }
@@ -265,6 +267,9 @@ impl<'a> Errand<'a> {
     /// Asks a node once. `None` if it has not answered; another attempt follows.
     async fn ask(&mut self, leader: &Node) -> Option<Answer> {
         self.attempt += 1;
+        if planted(Bug::AttemptWithItsOwnId) {
+            self.id = format!("{}-{}", self.id, self.attempt);
+        }
         let standing = self.shared.runtime.journal.standing();
         let asked = Asked {
             format: FORMAT,
@@ -317,7 +322,7 @@ impl<'a> Errand<'a> {
 
     /// An attempt may have been executed. The leader has as much time again as the log has for a commit.
     fn is_silent(&mut self, error: StoreError) {
-        self.is_open = true;
+        self.is_open = !planted(Bug::SilenceTakenForRefusal);
         let until = within(self.shared.runtime.leadership.waits().outcome);
         self.until = until.min(self.limit).max(self.until);
         self.last = error;
@@ -342,6 +347,9 @@ impl<'a> Errand<'a> {
 
     /// Waits until this node has the events that the leader had, so that a read on this node sees them.
     async fn catch_up(&self, seen: u64, leader: &Node) -> Result<(), Arc<str>> {
+        if planted(Bug::AnswerBeforeItsEvents) {
+            return Ok(());
+        }
         let mut durable = self.shared.runtime.journal.durable();
         let patience = self.shared.runtime.leadership.waits().outcome;
         let reached = timeout(patience, durable.wait_for(|position| *position >= seen)).await;
@@ -363,7 +371,9 @@ impl Sent {
         AskedCommand {
             aggregate_type: Cow::Borrowed(&self.stream.aggregate_type),
             id: Cow::Borrowed(&self.stream.instance_id),
-            expected_version: self.expected_version,
+            expected_version: self
+                .expected_version
+                .filter(|_| !planted(Bug::ExpectedVersionNotSent)),
             command: &self.command,
         }
     }

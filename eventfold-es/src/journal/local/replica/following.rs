@@ -11,6 +11,7 @@ use crate::journal::local::batch::Batch;
 use crate::journal::local::line::{Body, Heading};
 use crate::journal::local::writer::{Writer, Written, pledges};
 use crate::replication::{AppendError, Entry, LogError, Node, Role};
+use crate::sabotage::{Bug, planted};
 
 impl Writer {
     /// Appends a batch to the log, if the journal is replicated. Blocks.
@@ -45,6 +46,7 @@ impl Writer {
                 self.detach(&reason);
                 NotAppended::Never(CommitError::Unavailable(reason.into()))
             }
+            AppendError::Unknown(_) if planted(Bug::UnsettledTakenForStored) => return Ok(()),
             AppendError::Unknown(reason) => {
                 self.detach(&reason);
                 NotAppended::Unsettled
@@ -63,8 +65,12 @@ impl Writer {
     pub(in crate::journal::local) fn resign(&mut self) {
         let unsettled = self.replica.take().and_then(|replica| replica.unsettled);
         let reason = "the store was closed before the log has answered";
+        let error = match planted(Bug::UnsettledRefusedAtClose) {
+            true => CommitError::Unavailable(reason.into()),
+            false => CommitError::OutcomeUnknown(reason.into()),
+        };
         for pledge in unsettled.into_iter().flat_map(pledges) {
-            pledge.settle(Err(CommitError::OutcomeUnknown(reason.into())));
+            pledge.settle(Err(error.clone()));
         }
     }
 
@@ -132,7 +138,7 @@ impl Writer {
         let Some(batch) = replica.unsettled.take() else {
             return Ok(false);
         };
-        if *next.text != **batch.text {
+        if *next.text != **batch.text || planted(Bug::UnsettledNotRecognized) {
             self.refuse(batch, &CommitError::NotLeader(None));
             return Ok(false);
         }
