@@ -13,6 +13,15 @@ pub fn kill(processes: impl IntoIterator<Item = u32>) {
     signal("KILL", processes);
 }
 
+/// Asks processes to end, and returns when they have ended.
+///
+/// # Panics
+///
+/// If a process has not ended after a minute.
+pub fn end(processes: impl IntoIterator<Item = u32>) {
+    signal_and_wait("TERM", processes, "ZXx");
+}
+
 /// Stops all threads of processes, and returns when they have stopped. The signal alone does less: a thread that waits for a
 /// processor, or for the disk, goes on for a while.
 ///
@@ -20,13 +29,7 @@ pub fn kill(processes: impl IntoIterator<Item = u32>) {
 ///
 /// If a process has not stopped after a minute.
 pub fn stop(processes: impl IntoIterator<Item = u32>) {
-    let processes: Vec<_> = processes.into_iter().collect();
-    signal("STOP", processes.iter().copied());
-    let begun = Instant::now();
-    while let Some(process) = processes.iter().find(|process| runs(**process)) {
-        assert!(begun.elapsed() < PATIENCE, "process {process} runs on");
-        sleep(Duration::from_millis(1));
-    }
+    signal_and_wait("STOP", processes, "TtZXx");
 }
 
 /// Ends [`stop`].
@@ -46,8 +49,20 @@ fn signal(name: &str, processes: impl IntoIterator<Item = u32>) {
     }
 }
 
-/// Whether a thread of a process has neither stopped nor ended. proc(5) has the letters.
-fn runs(process: u32) -> bool {
+/// Sends a signal to processes, and waits until each of their threads is in one of these states. proc(5) has the letters.
+fn signal_and_wait(name: &str, processes: impl IntoIterator<Item = u32>, states: &str) {
+    let processes: Vec<_> = processes.into_iter().collect();
+    signal(name, processes.iter().copied());
+    let begun = Instant::now();
+    let goes_on = |process: &&u32| is_in_another_state(**process, states);
+    while let Some(process) = processes.iter().find(goes_on) {
+        assert!(begun.elapsed() < PATIENCE, "process {process} runs on");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether a thread of a process is in another state than these.
+fn is_in_another_state(process: u32, states: &str) -> bool {
     let threads = fs::read_dir(format!("/proc/{process}/task"));
     threads.into_iter().flatten().flatten().any(|thread| {
         let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
@@ -55,6 +70,6 @@ fn runs(process: u32) -> bool {
         let state = stat
             .rsplit_once(") ")
             .and_then(|(_, rest)| rest.chars().next());
-        state.is_some_and(|state| !"TtZXx".contains(state))
+        state.is_some_and(|state| !states.contains(state))
     })
 }

@@ -26,24 +26,27 @@ pub fn with<T>(addresses: &str, work: impl AsyncFnOnce(Client) -> T) -> T {
     })
 }
 
+/// The text of a question: none for `null`.
+fn text(body: &Value) -> String {
+    match body {
+        Value::Null => String::new(),
+        body => body.to_string(),
+    }
+}
+
 /// Asks the interface of JetStream.
 pub fn api(addresses: &str, endpoint: &str, body: &Value) -> Value {
     with(addresses, async |client| {
         let subject = format!("$JS.API.{endpoint}");
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        let answer = client.request(subject, body.into()).await.unwrap();
+        let answer = client.request(subject, text(body).into()).await.unwrap();
         serde_json::from_slice(&answer.payload).unwrap()
     })
 }
 
 /// Asks the interface of JetStream, which may not answer.
-pub fn try_api(addresses: &str, endpoint: &str) -> Option<Value> {
+pub fn try_api(addresses: &str, endpoint: &str, body: &Value) -> Option<Value> {
     with(addresses, async |client| {
-        let question = client.request(format!("$JS.API.{endpoint}"), "".into());
+        let question = client.request(format!("$JS.API.{endpoint}"), text(body).into());
         let answer = tokio::time::timeout(Duration::from_secs(2), question)
             .await
             .ok()?

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use eventfold_es::replication::{AppendError, CommitLog, LogError, NatsLog};
+use serde_json::Value;
 
 use crate::admin;
 use crate::servers::Servers;
@@ -153,15 +154,15 @@ fn while_appending(servers: &mut Servers, happens: impl FnOnce(&mut Servers, &Sa
 pub fn wait_until_current(servers: &Servers, log: &str) {
     let begun = Instant::now();
     loop {
-        let info = admin::try_api(&servers.addresses("store"), &format!("STREAM.INFO.{log}"));
+        let endpoint = format!("STREAM.INFO.{log}");
+        let info = admin::try_api(&servers.addresses("store"), &endpoint, &Value::Null);
         if let Some(info) = info {
             let replicas = info["cluster"]["replicas"]
                 .as_array()
                 .cloned()
                 .unwrap_or_default();
-            let is_current = |replica: &serde_json::Value| {
-                replica["current"] == true && replica["offline"] != true
-            };
+            let is_current =
+                |replica: &Value| replica["current"] == true && replica["offline"] != true;
             if info["cluster"]["leader"].is_string()
                 && replicas
                     .iter()

@@ -151,6 +151,43 @@ fn a_server_that_was_restored_from_an_older_copy_is_noticed() {
     assert_eq!(servers.open("shop").read(1, 1_000).unwrap().len(), 5);
 }
 
+/// The server has ended by itself, so it believes its note of the stream, which has all entries. The missing one is not the end of the log,
+/// and no other entry takes its place.
+#[test]
+fn an_entry_with_a_flipped_bit_is_missing() {
+    // Read one by one, and many at a time.
+    for count in [20, 300] {
+        let Some(mut servers) = Servers::one() else {
+            return;
+        };
+        drop(servers.open("shop"));
+        admin::fill(&servers.addresses("store"), "shop", count);
+        let damaged = count / 2;
+        servers.end(0);
+        servers.flip_in_text(0, "shop", &format!("entry {damaged}\n"));
+        servers.resume(0);
+        let log = servers.open("shop");
+        let mut next = 1;
+        let error = loop {
+            match log.read(next, 1_000_000) {
+                Ok(entries) => {
+                    assert!(!entries.is_empty(), "the log ends before entry {next}");
+                    for entry in entries {
+                        let text = format!("entry {next}\n");
+                        assert_eq!((entry.number, &*entry.text), (next, &*text));
+                        next += 1;
+                    }
+                }
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!(next, damaged);
+        let words =
+            format!("has no entry {damaged} of {count}; if this stays, its disk is damaged");
+        assert!(error.contains(&words), "{error}");
+    }
+}
+
 /// A node that is far behind knows many entries of the log, and not its end.
 #[test]
 fn an_entry_that_no_node_told_of_is_read_with_many_others() {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use eventfold_es::replication::{CommitLog as _, LogError, NatsLog};
 use eventfold_es_tests::signals;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const MISSING: &str = "LEFT OUT: these tests start NATS servers, and there is no binary: run `tests/servers/nats.sh`, or set \
@@ -289,7 +290,14 @@ impl Servers {
         keeper.end();
     }
 
-    /// Starts a server that was killed.
+    /// Lets a server end by itself. It notes the state of its streams, and believes the note when it starts again.
+    pub fn end(&mut self, index: usize) {
+        signals::end([self.pid(index)]);
+        let keeper = self.servers[index].keeper.take();
+        keeper.expect("the server runs").end();
+    }
+
+    /// Starts a server that has ended.
     pub fn resume(&mut self, index: usize) {
         self.launch(index, &binary().unwrap());
         self.wait_for(index);
@@ -305,6 +313,33 @@ impl Servers {
         self.servers[index].config.with_file_name("data")
     }
 
+    /// The files of a server with the entries of a log.
+    pub fn blocks(&self, index: usize, log: &str) -> Vec<PathBuf> {
+        let messages = self
+            .data(index)
+            .join(format!("jetstream/STORES/streams/{log}/msgs"));
+        let files = fs::read_dir(messages).unwrap();
+        let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|end| end == "blk"));
+        paths
+    }
+
+    /// Flips a bit in the middle of a text in the files of a server that does not run.
+    pub fn flip_in_text(&self, index: usize, log: &str, text: &str) {
+        let is_flipped = |file: PathBuf| {
+            let mut bytes = fs::read(&file).unwrap();
+            let mut places = bytes.windows(text.len());
+            let Some(place) = places.position(|found| found == text.as_bytes()) else {
+                return false;
+            };
+            bytes[place + text.len() / 2] ^= 1;
+            fs::write(&file, bytes).unwrap();
+            true
+        };
+        let mut files = self.blocks(index, log).into_iter();
+        assert!(files.any(is_flipped), "no file has the text: {text}");
+    }
+
     pub fn go_on(&self, index: usize) {
         signals::go_on([self.pid(index)]);
     }
@@ -313,8 +348,8 @@ impl Servers {
     pub fn leader(&self, name: &str) -> usize {
         let begun = Instant::now();
         loop {
-            let info =
-                crate::admin::try_api(&self.addresses("store"), &format!("STREAM.INFO.{name}"));
+            let endpoint = format!("STREAM.INFO.{name}");
+            let info = crate::admin::try_api(&self.addresses("store"), &endpoint, &Value::Null);
             let leader = info.and_then(|info| {
                 let name = info["cluster"]["leader"].as_str()?;
                 name.strip_prefix('n')?.parse().ok()
@@ -323,6 +358,23 @@ impl Servers {
                 Some(leader) => return leader,
                 None => assert!(begun.elapsed() < PATIENCE, "no leader\n{}", self.logs()),
             }
+        }
+    }
+
+    /// Lets a server lead the stream of a log.
+    pub fn lead(&self, name: &str, index: usize) {
+        let begun = Instant::now();
+        let endpoint = format!("STREAM.LEADER.STEPDOWN.{name}");
+        let wish = json!({ "placement": { "preferred": format!("n{index}") } });
+        while self.leader(name) != index {
+            // It is refused while the server is behind.
+            crate::admin::try_api(&self.addresses("store"), &endpoint, &wish);
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "n{index} does not lead\n{}",
+                self.logs()
+            );
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 

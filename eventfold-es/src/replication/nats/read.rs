@@ -197,7 +197,8 @@ impl Link {
             if page.next == next && !page.is_full {
                 let stream = &self.names.stream;
                 return page.unless_empty(LogError::Unavailable(format!(
-                    "the entry {next} of the NATS stream `{stream}` is missing, and the last is {last}"
+                    "the server that leads the NATS stream `{stream}` has no entry {next} of {last}; if this stays, its disk is damaged: \
+                     empty the directory of that server, so that it takes the entries from the others"
                 )));
             }
         }

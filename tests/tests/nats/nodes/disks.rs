@@ -1,8 +1,8 @@
 //! The disk of a server is full, or its files are older or damaged.
 
 use std::fs;
-use std::path::PathBuf;
 
+use eventfold_es::replication::{CommitLog as _, Entry};
 use eventfold_es_tests::copy_directory;
 use eventfold_es_tests::small_disk::SmallDisk;
 use tokio::task::block_in_place;
@@ -86,27 +86,82 @@ async fn a_server_returns_with_an_older_copy() {
     scene.finish().await;
 }
 
-/// The files with the entries of a server.
-fn blocks(servers: &Servers, server: usize) -> Vec<PathBuf> {
-    let directory = servers
-        .data(server)
-        .join(format!("jetstream/STORES/streams/{LOG}/msgs"));
-    let files = fs::read_dir(directory)
-        .unwrap()
-        .map(|file| file.unwrap().path());
-    files
-        .filter(|file| file.extension().is_some_and(|end| end == "blk"))
-        .collect()
+/// The server has ended by itself, so it believes its note, and finds the damage when it is asked for the entry. A node that reads the entry
+/// from another server goes on. A node that does not find it says so, until an operator empties the directory of the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bit_of_an_entry_is_flipped() {
+    let Some(mut servers) = Servers::three() else {
+        return;
+    };
+    let scene = Scene::start("a bit of an entry is flipped", &servers).await;
+    for round in 0..rounds(2) {
+        scene.clients.until_more(200).await;
+        let server = block_in_place(|| {
+            let leader = servers.leader(LOG);
+            let server = match round % 2 {
+                0 => leader,
+                _ => (leader + 1) % 3,
+            };
+            let entry = short_entry(&servers);
+            servers.end(server);
+            servers.flip_in_text(server, LOG, &entry.text);
+            servers.resume(server);
+            wait_until_current(&servers, LOG);
+            servers.lead(LOG, server);
+            server
+        });
+        // The running nodes have the entry.
+        scene.clients.until_more(50).await;
+        // A node that reads the whole log.
+        let cluster = &scene.cluster;
+        let node = (cluster.leader_of(&[0, 1, 2]).await + 1) % NODES;
+        cluster.kill(node);
+        fs::remove_dir_all(cluster.directory(node)).unwrap();
+        let is_found = until(
+            "a node that opens, or misses the entry",
+            async || match cluster.open(node).await {
+                Ok(()) => Some(true),
+                Err(refused) if refused.contains("has no entry") => Some(false),
+                Err(refused) => {
+                    assert!(refused.contains("is not available"), "{refused}");
+                    None
+                }
+            },
+        )
+        .await;
+        let found = if is_found { "found" } else { "missing" };
+        println!("  the server {server}: the entry is {found}");
+        block_in_place(|| {
+            servers.kill(server);
+            fs::remove_dir_all(servers.data(server)).unwrap();
+            servers.resume(server);
+            wait_until_current(&servers, LOG);
+            servers.lead(LOG, server);
+        });
+        if !cluster.runs(node) {
+            cluster.must_open(node).await;
+        }
+        scene.clients.until_more(50).await;
+    }
+    scene.finish().await;
+}
+
+/// An entry from the middle of the log, whose body is its text.
+fn short_entry(servers: &Servers) -> Entry {
+    let mut entries = servers.open(LOG).read(1, 1 << 20).unwrap();
+    // A longer text is compressed.
+    entries.retain(|entry| entry.text.len() < 4 << 10);
+    entries.swap_remove(entries.len() / 2)
 }
 
 /// JetStream may drop the entries around the bit, and make this server the leader all the same. Then the nodes say that entries are lost,
 /// and take no commands, until an operator empties the directory of the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bit_of_a_replica_is_flipped() {
+async fn a_bit_of_a_length_is_flipped() {
     let Some(mut servers) = Servers::three() else {
         return;
     };
-    let mut scene = Scene::start("a bit of a replica is flipped", &servers).await;
+    let mut scene = Scene::start("a bit of a length is flipped", &servers).await;
     for round in 0..rounds(2) {
         scene.clients.until_more(200).await;
         let leader = block_in_place(|| servers.leader(LOG));
@@ -117,7 +172,7 @@ async fn a_bit_of_a_replica_is_flipped() {
         let other = (server + 1) % 3;
         block_in_place(|| {
             servers.kill(server);
-            flip(&servers, server, round % 2 == 1, scene.random.next_u64());
+            flip_in_length(&servers, server, scene.random.next_u64());
             servers.resume(server);
             wait_until_current(&servers, LOG);
             // Now it has a part in each majority.
@@ -168,23 +223,19 @@ async fn a_bit_of_a_replica_is_flipped() {
     scene.finish().await;
 }
 
-/// Flips a bit in the entries of a server that does not run: any bit, or one in the length of an entry, behind which JetStream reads
-/// nothing more.
-fn flip(servers: &Servers, server: usize, is_length: bool, random: u64) {
-    let file = blocks(servers, server).swap_remove(0);
+/// Flips a bit in the length of an entry of a server that does not run. Behind it, JetStream reads nothing more.
+fn flip_in_length(servers: &Servers, server: usize, random: u64) {
+    let file = servers.blocks(server, LOG).swap_remove(0);
     let mut bytes = fs::read(&file).unwrap();
-    let mut place = random as usize % bytes.len();
-    if is_length {
-        let mut entry = 0;
-        while entry < place {
-            let length = bytes[entry..entry + 4].try_into().unwrap();
-            // The first bit tells whether it has headers.
-            entry += (u32::from_le_bytes(length) << 1 >> 1) as usize;
-        }
-        place = (entry + 1).min(bytes.len() - 1);
-        // The server reads the whole file when it starts, as after a loss of power.
-        let _ = fs::remove_file(file.with_file_name("index.db"));
+    let (mut entry, wanted) = (0, random as usize % bytes.len());
+    while entry < wanted {
+        let length = bytes[entry..entry + 4].try_into().unwrap();
+        // The first bit tells whether it has headers.
+        entry += (u32::from_le_bytes(length) << 1 >> 1) as usize;
     }
+    let place = (entry + 1).min(bytes.len() - 1);
+    // The server reads the whole file when it starts, as after a loss of power.
+    let _ = fs::remove_file(file.with_file_name("index.db"));
     bytes[place] ^= 1 << (random >> 61);
     fs::write(&file, bytes).unwrap();
 }
