@@ -212,7 +212,13 @@ impl AggregateStore {
         let registered = registered.ok_or_else(not_registered)?;
         let state = registered.state.clone().ok_or_else(|| {
             match self.shared.runtime.journal.read_only() {
-                Some(reason) => StoreError::ReadOnly { reason },
+                Some(reason) => StoreError::ReadOnly {
+                    reason: format!(
+                        "{reason}; so `{}` has no rows: copy the directory to a disk that can be written, and open the copy",
+                        P::NAME
+                    )
+                    .into(),
+                },
                 None => not_registered(),
             }
         })?;

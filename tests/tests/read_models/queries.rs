@@ -1,12 +1,13 @@
 //! Ranges, prefixes, indexes and pages of rows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use eventfold_es::contract::RowProjection;
 use eventfold_es::disk::SplitMix64;
 use eventfold_es::prelude::*;
 use eventfold_es::store::{PageToken, RowQuery};
-use eventfold_es_tests::TestResult;
+use eventfold_es_tests::{ReadOnlyDisk, TestResult};
 
 use crate::SOON;
 use crate::common::shop::{Order, OrderCommand, OrderEvent, place};
@@ -258,5 +259,24 @@ async fn pages_are_the_rows_in_both_directions_by_key_and_by_index() -> TestResu
     assert!(other.is_some());
     let within = keys(rows.range(10..20).after(other)).await?;
     assert!(within.iter().all(|key| (10..20).contains(key)));
+    Ok(())
+}
+
+/// Rows are files that the store makes.
+#[tokio::test]
+async fn a_read_only_file_system_has_no_rows() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let builder = || AggregateStore::builder(base.path()).projection::<Orders>();
+    let store = builder().open().await?;
+    let placed = store.send("10", place("tea", 3), ()).await?;
+    store.wait_for::<Orders>(placed.position, SOON).await?;
+    store.close().await?;
+    let disk = Arc::new(ReadOnlyDisk::default());
+    let store = builder().disk(disk).open().await?;
+    let error = store.rows::<Orders>().unwrap_err().to_string();
+    assert!(
+        error.contains("read-only") && error.contains("`orders` has no rows: copy the directory"),
+        "{error}"
+    );
     Ok(())
 }
