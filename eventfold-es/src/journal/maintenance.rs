@@ -1,6 +1,7 @@
 //! The journal as a whole: verifying it, copying it, measuring it and closing it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
@@ -54,7 +55,7 @@ pub(crate) struct Verified {
 }
 
 /// The size of the journal, and the times of its last writes to the disk.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Vitals {
     /// The size on the disk, in bytes.
     pub(crate) bytes: u64,
@@ -62,4 +63,6 @@ pub(crate) struct Vitals {
     pub(crate) last_sync: Option<u64>,
     /// In milliseconds since 1970; `None` if there was no checkpoint since the opening.
     pub(crate) last_checkpoint: Option<u64>,
+    /// The reason why the last write of commits failed; `None` if it did not.
+    pub(crate) write_failure: Option<Arc<str>>,
 }

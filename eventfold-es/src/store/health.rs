@@ -70,7 +70,7 @@ pub enum HealthStatus {
     Healthy,
     /// It serves, but some work waits until an operator acts. For example, a process manager is parked or paused, an
     /// instance is parked, or a projection fails. The clock may also be at least a minute behind the last commit, or
-    /// the file system read-only. A node of a replicated store may know no leader. A restart does not help.
+    /// the file system read-only, or the last write of the journal may have failed. A node of a replicated store may know no leader. A restart does not help.
     Degraded,
     /// This process executes no more commands: the store is poisoned or closed, or its tokio runtime has ended. Open it
     /// again.
@@ -278,11 +278,18 @@ impl AggregateStore {
                         behind.as_secs()
                     )
                 });
+                let unwritten = vitals.write_failure.as_ref().map(|reason| {
+                    format!(
+                        "the last commits were refused: {reason}. Make room on the disk, or repair it; the next command that is \
+                         stored ends this"
+                    )
+                });
                 let without_leader = role.as_ref().and_then(role_reason);
                 #[cfg(feature = "schedules")]
                 let stands = stands.into_iter().chain(self.schedule_reasons());
                 let reasons: Vec<_> = read_only
                     .into_iter()
+                    .chain(unwritten)
                     .chain(without_leader)
                     .chain(stands)
                     .chain(process_managers.iter().flat_map(|one| {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::common::counter::{Counter, CounterCommand, CounterError, CounterEvent};
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation};
 use eventfold_es::prelude::*;
+use eventfold_es::store::HealthStatus;
 use eventfold_es::{ExecuteError, RunMode, StoreError};
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::gate::GatedDisk;
@@ -245,10 +246,19 @@ async fn a_rejection_fails_with_the_commit_it_was_decided_on() -> TestResult {
             panic!("{failed:?}");
         };
         assert!(
-            reason.contains("nothing of the commit is stored"),
+            reason.starts_with("the journal could not be written (cannot write "),
             "{reason}"
         );
     }
+    let health = store.health().await;
+    assert_eq!(health.status, HealthStatus::Degraded);
+    let [reason] = &*health.reasons else {
+        panic!("{:?}", health.reasons);
+    };
+    assert!(
+        reason.starts_with("the last commits were refused: the journal could not be written ("),
+        "{reason}"
+    );
     // Nothing of it is left, and the next command works.
     let rejected = counter.execute(CounterCommand::Reject, context()).await;
     let Err(ExecuteError::Domain(error)) = rejected else {
@@ -262,6 +272,8 @@ async fn a_rejection_fails_with_the_commit_it_was_decided_on() -> TestResult {
             .version,
         3
     );
+    let health = store.health().await;
+    assert_eq!(health.status, HealthStatus::Healthy, "{:?}", health.reasons);
     Ok(())
 }
 

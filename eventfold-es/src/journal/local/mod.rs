@@ -540,6 +540,7 @@ impl Maintenance for LocalJournal {
             bytes: self.log.parts().bytes_up_to(self.history.end()),
             last_sync: self.pulse.last_sync(),
             last_checkpoint: self.pulse.last_checkpoint(),
+            write_failure: self.pulse.failure(),
         }
     }
 

@@ -470,6 +470,7 @@ impl Maintenance for MemoryJournal {
             bytes: lock(&self.stored).bytes,
             last_sync: None,
             last_checkpoint: None,
+            write_failure: None,
         }
     }
 

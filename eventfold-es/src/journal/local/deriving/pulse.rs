@@ -1,6 +1,7 @@
-//! The times of the journal's last writes to the disk.
+//! The journal's last writes to the disk: their times, and the reason why the last one failed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::StoreClock;
 
@@ -9,6 +10,8 @@ use crate::clock::StoreClock;
 pub(in crate::journal::local) struct Pulse {
     sync: AtomicU64,
     checkpoint: AtomicU64,
+    /// The reason why the last write of commits failed; none if it did not.
+    failure: Mutex<Option<Arc<str>>>,
 }
 
 impl Pulse {
@@ -27,5 +30,15 @@ impl Pulse {
 
     pub(in crate::journal::local) fn last_checkpoint(&self) -> Option<u64> {
         Some(self.checkpoint.load(Ordering::Relaxed)).filter(|time| *time > 0)
+    }
+
+    /// The last write of commits succeeded, or failed for this reason.
+    pub(in crate::journal::local) fn wrote(&self, failure: Option<Arc<str>>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    pub(in crate::journal::local) fn failure(&self) -> Option<Arc<str>> {
+        let failure = self.failure.lock();
+        failure.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

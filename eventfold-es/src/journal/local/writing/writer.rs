@@ -207,15 +207,18 @@ impl Writer {
             Err(NotAppended::Unsettled) => return self.keep_unsettled(batch),
         }
         match self.write(&batch) {
-            Written::Durable => self.publish(batch),
+            Written::Durable => {
+                self.pulse.wrote(None);
+                self.publish(batch);
+            }
             Written::CutBack(error) | Written::Unknown(error) if self.replica.is_some() => {
                 self.poison_behind_log(batch, &error);
             }
             Written::CutBack(error) => {
-                let reason = format!(
-                    "the journal could not be written ({error}); nothing of the commit is stored"
-                );
-                self.refuse(batch, &CommitError::Refused(reason.into()));
+                let reason: Arc<str> = format!("the journal could not be written ({error})").into();
+                // Whoever learns of the failure finds it in the health.
+                self.pulse.wrote(Some(Arc::clone(&reason)));
+                self.refuse(batch, &CommitError::Refused(reason));
             }
             Written::Unknown(error) => {
                 let reason = format!(
