@@ -97,12 +97,13 @@ pub enum OpenError {
     },
     /// A projection writes to a database that the builder was not given.
     #[error(
-        "the projection `{name}` writes to a {type_name}: give it to the builder of the store with `.sink(..)`"
+        "the projection `{name}` writes to the sink `{type_name}`, which the store does not have: add `.sink(..)` with a `{type_name}` to \
+         the builder of the store"
     )]
     NoSink {
         /// The stored name of the projection.
         name: &'static str,
-        /// The Rust type of the sink.
+        /// The Rust type of the sink, without its path.
         type_name: &'static str,
     },
     /// The stored state of a process manager does not decode into the type that is registered under its name.

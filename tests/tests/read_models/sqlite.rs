@@ -137,9 +137,10 @@ async fn a_store_without_the_database_says_so() -> TestResult {
     let builder = AggregateStore::builder(place.path().join("store"));
     let error = builder.projection::<Digests>().open().await.unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.contains("`digests` writes to a ") && text.contains("with `.sink(..)`"),
-        "{text}"
+    assert_eq!(
+        text,
+        "the projection `digests` writes to the sink `Sqlite`, which the store does not have: add `.sink(..)` with a `Sqlite` to the \
+         builder of the store"
     );
     assert!(!place.path().join("store").exists());
     Ok(())

@@ -77,9 +77,16 @@ impl Sinks {
         let sink = sink.and_then(|sink| Arc::clone(sink).downcast().ok());
         sink.ok_or(OpenError::NoSink {
             name: P::NAME,
-            type_name: type_name::<P::Sink>(),
+            type_name: without_path(type_name::<P::Sink>()),
         })
     }
+}
+
+/// The name of a type as a program writes it. The path of a type of a library may be private.
+fn without_path(type_name: &'static str) -> &'static str {
+    let path = type_name.find('<').and_then(|end| type_name.get(..end));
+    let path = path.unwrap_or(type_name);
+    path.rsplit("::").next().unwrap_or(path)
 }
 
 pub(super) struct ProjectionPart {
