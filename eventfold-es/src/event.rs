@@ -12,6 +12,7 @@ use serde_json::de::StrRead;
 use crate::evolution::{self, Upcaster};
 use crate::finite;
 use crate::schema::EventSchema;
+use crate::short;
 
 pub use stored::StoredEvent;
 pub(crate) use stored::stored_name;
@@ -268,8 +269,7 @@ fn decode<E: DomainEvent>(event: &Event) -> Result<E, EventError> {
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&place)
-        .map_or(text.clone(), str::to_owned)
+    short::reason(&text.strip_suffix(&place).unwrap_or(&text))
 }
 
 /// Reads the value that comes next in `data`, as the data of an event of this type.

@@ -184,6 +184,7 @@ mod sabotage;
 #[cfg(feature = "schedules")]
 mod schedule;
 pub mod schema;
+mod short;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sinks;
 pub mod store;

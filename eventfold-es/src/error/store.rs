@@ -15,7 +15,7 @@ pub enum StoreError {
     InvalidId {
         /// The stored name of the aggregate type.
         aggregate_type: String,
-        /// The id, cut to 64 characters.
+        /// The id; of a longer one the first 64 characters and `…`.
         id: String,
         /// The problem of the id.
         reason: &'static str,
@@ -23,7 +23,7 @@ pub enum StoreError {
     /// An idempotency key that is empty, longer than 512 bytes, or has control characters; nothing was written.
     #[error("the idempotency key {key:?} cannot be used: {reason}")]
     InvalidIdempotencyKey {
-        /// The key, cut to 64 characters.
+        /// The key; of a longer one the first 64 characters and `…`.
         key: String,
         /// The problem of the key.
         reason: &'static str,

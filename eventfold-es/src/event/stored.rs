@@ -274,7 +274,7 @@ impl<'a> Fields<'a> {
 fn malformed(event_type: &str, error: serde_json::Error) -> EventError {
     EventError::Malformed {
         event_type: event_type.to_owned(),
-        reason: error.to_string(),
+        reason: crate::short::reason(&error),
     }
 }
 
@@ -398,6 +398,29 @@ mod tests {
         ];
         lines.extend(odd.map(str::to_owned));
         lines
+    }
+
+    #[test]
+    fn the_error_of_a_long_event_is_short() {
+        let long = "x".repeat(4 << 20);
+        let data = format!("{{\"type\":\"Newtype\",\"data\":\"{long}\",\"ts\":1,\"meta\":null}}");
+        let ts = format!("{{\"type\":\"Unit\",\"data\":null,\"ts\":\"{long}\",\"meta\":null}}");
+        for (line, end) in [
+            (data, "expected f64. Give"),
+            (ts, "at line 1 column 4194338. Give"),
+        ] {
+            let stored = StoredEvent::of_line(5, 3, &line).unwrap();
+            let error = match stored.recorded() {
+                Ok(_) => Mixed::from_stored(&stored).unwrap_err(),
+                Err(error) => error,
+            };
+            let text = error.to_string();
+            assert!(text.len() < 1_500, "{} bytes", text.len());
+            assert!(
+                text.contains("invalid type: string \"xxx") && text.contains(end),
+                "{text}"
+            );
+        }
     }
 
     #[test]

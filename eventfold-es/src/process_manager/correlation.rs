@@ -78,7 +78,7 @@ where
         let text = self.to_string();
         if let Err(reason) = check_text(&text) {
             return Err(ReactError::Key {
-                key: text.chars().take(64).collect(),
+                key: crate::short::id(&text),
                 reason: reason.to_owned(),
             });
         }

@@ -12,6 +12,7 @@ use crate::__private::Given;
 use crate::event::RecordedEvent;
 use crate::finite;
 use crate::runtime::check_text;
+use crate::short;
 
 /// The latest time that can be stored: the end of the year 9999.
 const LATEST: Duration = Duration::from_secs(253_402_300_799);
@@ -197,7 +198,7 @@ impl ScheduledDeadline {
         message: Result<Box<RawValue>, String>,
     ) -> Result<Self, ReactError> {
         let refused = |reason: String| ReactError::Deadline {
-            name: name.chars().take(64).collect(),
+            name: short::id(&name),
             message_type: message_type.to_owned(),
             reason,
         };
@@ -339,7 +340,8 @@ impl<M: Serialize + DeserializeOwned> DeadlineMessage for M {
             name: deadline.name.clone(),
             message_type: deadline.message_type.clone(),
             reason: format!(
-                "the message does not decode: {error}. Give new fields `#[serde(default)]`"
+                "the message does not decode: {}. Give new fields `#[serde(default)]`",
+                short::reason(&error)
             ),
         })
     }

@@ -41,7 +41,7 @@ impl<'a> StoredState<'a> {
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, MigrationError> {
         serde_json::from_str(self.json).map_err(|error| MigrationError::Malformed {
             version: self.version,
-            reason: error.to_string(),
+            reason: crate::short::reason(&error),
         })
     }
 

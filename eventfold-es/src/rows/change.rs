@@ -233,7 +233,7 @@ fn encode_row<P: RowProjection>(row: &P, json: &mut Vec<u8>) -> Result<(), RowsE
     let encoded = guard(what, || finite::append_to(json, row))?;
     encoded.map_err(|error| RowsError::Unstorable {
         projection: P::NAME,
-        reason: error.to_string(),
+        reason: crate::short::reason(&error),
     })
 }
 

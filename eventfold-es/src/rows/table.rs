@@ -159,7 +159,7 @@ pub(super) fn row<P: RowProjection>(
     row.map_err(|error| RowsError::Undecodable {
         projection: P::NAME,
         key: shown::<P>(key),
-        reason: error.to_string(),
+        reason: crate::short::reason(&error),
     })
 }
 

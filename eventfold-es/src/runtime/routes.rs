@@ -60,7 +60,7 @@ fn route<A: DispatchTarget>(
                 aggregate_type: A::AGGREGATE_TYPE.to_owned(),
                 source,
             };
-            Err(Undeliverable::new(envelope, error.to_string()))
+            Err(Undeliverable::new(envelope, crate::short::reason(&error)))
         }
     }
 }

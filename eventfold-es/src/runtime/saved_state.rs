@@ -17,18 +17,25 @@ pub(super) fn round_trip(
         || format!("the encoding of the state of `{}`", definition.name),
         || {
             let encoded = state.encode().and_then(one_line);
-            let encoded =
-                encoded.map_err(|error| format!("the state does not serialize: {error}"))?;
+            let encoded = encoded.map_err(|error| {
+                format!(
+                    "the state does not serialize: {}",
+                    crate::short::reason(&error)
+                )
+            })?;
             match (definition.decode)(encoded.get()) {
                 Ok(read) => Ok((encoded, read)),
-                Err(error) => Err(format!("the state does not read back: {error}")),
+                Err(error) => Err(format!(
+                    "the state does not read back: {}",
+                    crate::short::reason(&error)
+                )),
             }
         },
     );
     match encoded {
         Ok(encoded) => encoded.map_err(|reason| FailureCause::Undecodable { reason }),
         Err(error) => Err(FailureCause::Panicked {
-            message: error.to_string(),
+            message: crate::short::reason(&error),
         }),
     }
 }
@@ -47,8 +54,8 @@ pub(super) fn decode_state(definition: &Definition, state: &str) -> Result<State
         || format!("the decoding of the state of `{}`", definition.name),
         || (definition.decode)(state),
     );
-    let decoded = decoded.map_err(|error| error.to_string())?;
-    decoded.map_err(|error| error.to_string())
+    let decoded = decoded.map_err(|error| crate::short::reason(&error))?;
+    decoded.map_err(|error| crate::short::reason(&error))
 }
 
 /// The initial state.
@@ -57,7 +64,7 @@ pub(super) fn default_state(definition: &Definition) -> Result<State, String> {
         || format!("the default of `{}`", definition.name),
         definition.default,
     );
-    state.map_err(|error| error.to_string())
+    state.map_err(|error| crate::short::reason(&error))
 }
 
 /// The same value without line breaks. A commit is one line, and raw JSON inside the value may contain line breaks.
@@ -83,8 +90,8 @@ pub(crate) fn migrated(
         || format!("the migration of the state of `{}`", definition.name),
         || (definition.current)(StoredState::new(version, state)),
     );
-    let state = migrated.map_err(|error| error.to_string())?;
-    let state = state.map_err(|error| error.to_string())?;
+    let state = migrated.map_err(|error| crate::short::reason(&error))?;
+    let state = state.map_err(|error| crate::short::reason(&error))?;
     encode_state(definition, &state).map_err(|cause| cause.reason())
 }
 

@@ -249,7 +249,12 @@ fn decode<A: Aggregate>(state: &RawValue) -> Result<A, String> {
     let what = || format!("the decoding of the state of `{}`", A::AGGREGATE_TYPE);
     guard(what, || serde_json::from_str(state.get()))
         .map_err(|error| error.to_string())?
-        .map_err(|error| format!("the state does not read back: {error}"))
+        .map_err(|error| {
+            format!(
+                "the state does not read back: {}",
+                crate::short::reason(&error)
+            )
+        })
 }
 
 /// Encodes a state, and checks that it reads back.
@@ -257,7 +262,12 @@ fn encode<A: Aggregate>(state: &A) -> Result<Box<RawValue>, String> {
     let what = || format!("the encoding of the state of `{}`", A::AGGREGATE_TYPE);
     let encoded = guard(what, || finite::to_raw_value(state))
         .map_err(|error| error.to_string())?
-        .map_err(|error| format!("the state does not serialize: {error}"))?;
+        .map_err(|error| {
+            format!(
+                "the state does not serialize: {}",
+                crate::short::reason(&error)
+            )
+        })?;
     decode::<A>(&encoded)?;
     Ok(encoded)
 }

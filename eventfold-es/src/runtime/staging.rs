@@ -168,8 +168,8 @@ fn erase<A: DispatchTarget>(envelope: &Envelope<A>) -> CommandEnvelope {
     );
     let reason = match erased {
         Ok(Ok(erased)) => return erased,
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => error.to_string(),
+        Ok(Err(error)) => crate::short::reason(&error),
+        Err(error) => crate::short::reason(&error),
     };
     CommandEnvelope {
         aggregate_type: A::AGGREGATE_TYPE.to_owned(),

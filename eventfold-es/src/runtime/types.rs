@@ -15,6 +15,7 @@ use crate::error::StoreError;
 use crate::event::DomainEvent as _;
 use crate::journal::{Journal, Snapshot, StateChecked, StreamId, StreamReader};
 use crate::names;
+use crate::short;
 use crate::threads::StoreRuntime;
 
 /// The maximum length of an instance id or an idempotency key, in bytes.
@@ -24,7 +25,7 @@ const MAX_BYTES: usize = 512;
 pub(crate) fn check_id(aggregate_type: &str, id: &str) -> Result<(), StoreError> {
     check_text(id).map_err(|reason| StoreError::InvalidId {
         aggregate_type: aggregate_type.to_owned(),
-        id: id.chars().take(64).collect(),
+        id: short::id(id),
         reason,
     })
 }
@@ -46,7 +47,7 @@ pub(crate) fn check_context(context: &CommandContext) -> Result<(), StoreError> 
         return Ok(());
     };
     check_text(key).map_err(|reason| StoreError::InvalidIdempotencyKey {
-        key: key.chars().take(64).collect(),
+        key: short::id(key),
         reason,
     })
 }

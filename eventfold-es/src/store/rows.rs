@@ -123,7 +123,7 @@ impl FromStr for PageToken {
             u8::from_str_radix(pair, 16).ok().filter(|_| is_hex)
         });
         let place = bytes.collect::<Option<_>>();
-        let invalid = || InvalidPageToken(text.chars().take(64).collect());
+        let invalid = || InvalidPageToken(crate::short::id(text));
         Ok(Self {
             place: place.ok_or_else(invalid)?,
         })

@@ -177,6 +177,9 @@ async fn other_ids_are_refused_and_leave_no_trace() -> TestResult {
         );
         assert!(text.ends_with(reason) && text.len() < 400, "{text}");
         assert!(!text.contains(['\0', '\n']), "{text}");
+        // A cut id does not look like a whole one.
+        let is_cut = id.chars().count() > 64;
+        assert_eq!(text.contains("…\" of `counter`"), is_cut, "{text}");
 
         let sent = store
             .send(&id, CounterCommand::Add(1), CommandContext::default())

@@ -67,7 +67,7 @@ pub(super) fn joins(
     match correlated {
         Ok(Ok(correlation)) => Ok(correlation.into_joins()),
         Ok(Err(error)) => Err(FailureCause::Undecodable {
-            reason: error.to_string(),
+            reason: crate::short::reason(&error),
         }),
         Err(error) => Err(cause_of(&error)),
     }

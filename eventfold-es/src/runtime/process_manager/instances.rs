@@ -97,8 +97,8 @@ impl Instance {
             || (self.definition.current)(stored),
         );
         let current = match current {
-            Ok(current) => current.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+            Ok(current) => current.map_err(|error| crate::short::reason(&error)),
+            Err(error) => Err(crate::short::reason(&error)),
         };
         match current {
             Ok(state) => {

@@ -104,10 +104,10 @@ pub(crate) struct Shown {
 fn cause_of(error: &StoreError) -> FailureCause {
     match error {
         StoreError::Panicked { .. } => FailureCause::Panicked {
-            message: error.to_string(),
+            message: crate::short::reason(error),
         },
         other => FailureCause::Undecodable {
-            reason: other.to_string(),
+            reason: crate::short::reason(other),
         },
     }
 }

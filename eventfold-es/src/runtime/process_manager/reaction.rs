@@ -89,7 +89,7 @@ impl Delivery<'_> {
         match reacted {
             Ok(Ok(effects)) => Ok(effects),
             Ok(Err(error)) => Err(FailureCause::Undecodable {
-                reason: error.to_string(),
+                reason: crate::short::reason(&error),
             }),
             Err(error) => Err(cause_of(&error)),
         }
