@@ -122,7 +122,9 @@ impl FromStr for PageToken {
             let is_hex = pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
             u8::from_str_radix(pair, 16).ok().filter(|_| is_hex)
         });
-        let place = bytes.collect::<Option<_>>();
+        // Without a place it would be the first page again.
+        let place = bytes.collect::<Option<Vec<_>>>();
+        let place = place.filter(|place| !place.is_empty());
         let invalid = || InvalidPageToken(crate::short::id(text));
         Ok(Self {
             place: place.ok_or_else(invalid)?,

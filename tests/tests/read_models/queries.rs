@@ -250,7 +250,7 @@ async fn pages_are_the_rows_in_both_directions_by_key_and_by_index() -> TestResu
             }
         }
     }
-    for wrong in ["0", "xy", "0g", "+1", "日本"] {
+    for wrong in ["", "0", "xy", "0g", "+1", "日本"] {
         let error = wrong.parse::<PageToken>().unwrap_err().to_string();
         assert!(error.contains("is no page token"), "{error}");
     }
