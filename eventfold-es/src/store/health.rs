@@ -70,7 +70,8 @@ pub enum HealthStatus {
     Healthy,
     /// It serves, but some work waits until an operator acts. For example, a process manager is parked or paused, an
     /// instance is parked, or a projection fails. The clock may also be at least a minute behind the last commit, or
-    /// the file system read-only, or the last write of the journal may have failed. A node of a replicated store may know no leader. A restart does not help.
+    /// the file system read-only, or the last write of the journal may have failed. A node of a replicated store may
+    /// know no leader. A restart does not help.
     Degraded,
     /// This process executes no more commands: the store is poisoned or closed, or its tokio runtime has ended. Open it
     /// again.
