@@ -269,7 +269,7 @@ fn decode<E: DomainEvent>(event: &Event) -> Result<E, EventError> {
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    short::reason(&text.strip_suffix(&place).unwrap_or(&text))
+    short::reason(text.strip_suffix(&place).unwrap_or(&text))
 }
 
 /// Reads the value that comes next in `data`, as the data of an event of this type.

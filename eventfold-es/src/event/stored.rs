@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{DomainEvent, EventError, RecordedEvent, deserialize};
 use crate::evolution;
+use crate::short;
 
 /// A stored event: its line, or an already decoded event.
 #[derive(Debug)]
@@ -274,7 +275,7 @@ impl<'a> Fields<'a> {
 fn malformed(event_type: &str, error: serde_json::Error) -> EventError {
     EventError::Malformed {
         event_type: event_type.to_owned(),
-        reason: crate::short::reason(&error),
+        reason: short::reason(error),
     }
 }
 

@@ -8,6 +8,7 @@ use super::{DeclaredProcessManager, ReactError, SubscribesTo};
 use crate::aggregate::Aggregate;
 use crate::projection::EventContext;
 use crate::runtime::check_text;
+use crate::short;
 
 /// The key of an instance of a process manager, such as an order number or a customer's id.
 ///
@@ -78,7 +79,7 @@ where
         let text = self.to_string();
         if let Err(reason) = check_text(&text) {
             return Err(ReactError::Key {
-                key: crate::short::id(&text),
+                key: short::id(&text),
                 reason: reason.to_owned(),
             });
         }

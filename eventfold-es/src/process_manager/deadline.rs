@@ -341,7 +341,7 @@ impl<M: Serialize + DeserializeOwned> DeadlineMessage for M {
             message_type: deadline.message_type.clone(),
             reason: format!(
                 "the message does not decode: {}. Give new fields `#[serde(default)]`",
-                short::reason(&error)
+                short::reason(error)
             ),
         })
     }

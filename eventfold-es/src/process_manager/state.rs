@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 use super::{DeclaredProcessManager, ProcessManager};
+use crate::short;
 
 /// The stored state of a process manager, or of one of its instances.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl<'a> StoredState<'a> {
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, MigrationError> {
         serde_json::from_str(self.json).map_err(|error| MigrationError::Malformed {
             version: self.version,
-            reason: crate::short::reason(&error),
+            reason: short::reason(error),
         })
     }
 

@@ -13,6 +13,7 @@ use crate::finite;
 use crate::guarded::{Kept, guard};
 use crate::journal::{JournalError, RedbFile, sealed_with};
 use crate::projection::{Deletion, EventContext, Keys, RowProjection, SinkError};
+use crate::short;
 
 /// The number of changed rows in memory, beyond which they are written to the tables.
 const PENDING_ROWS: usize = 16_384;
@@ -233,7 +234,7 @@ fn encode_row<P: RowProjection>(row: &P, json: &mut Vec<u8>) -> Result<(), RowsE
     let encoded = guard(what, || finite::append_to(json, row))?;
     encoded.map_err(|error| RowsError::Unstorable {
         projection: P::NAME,
-        reason: crate::short::reason(&error),
+        reason: short::reason(error),
     })
 }
 

@@ -10,6 +10,7 @@ use crate::error::StoreError;
 use crate::guarded::{Kept, guard};
 use crate::journal::{Journal, JournalError, RedbFile, RedbOptions, unsealed};
 use crate::projection::RowProjection;
+use crate::short;
 
 /// The tables of one state of the rows.
 pub(super) struct Tables {
@@ -159,7 +160,7 @@ pub(super) fn row<P: RowProjection>(
     row.map_err(|error| RowsError::Undecodable {
         projection: P::NAME,
         key: shown::<P>(key),
-        reason: crate::short::reason(&error),
+        reason: short::reason(error),
     })
 }
 

@@ -8,6 +8,7 @@ use super::staging::{Staged, Undeliverable, stage};
 use super::types::AggregateTypes;
 use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope, Router};
 use crate::error::{DispatchError, StoreError};
+use crate::short;
 
 /// Turns an erased envelope into a command for its type.
 type Route = fn(&AggregateTypes, CommandEnvelope) -> Result<Staged, Box<Undeliverable>>;
@@ -60,7 +61,7 @@ fn route<A: DispatchTarget>(
                 aggregate_type: A::AGGREGATE_TYPE.to_owned(),
                 source,
             };
-            Err(Undeliverable::new(envelope, crate::short::reason(&error)))
+            Err(Undeliverable::new(envelope, short::reason(error)))
         }
     }
 }

@@ -6,6 +6,7 @@ use super::guarded::guard;
 use super::process_manager::definition::{Definition, State};
 use crate::journal::Progress;
 use crate::process_manager::{FailureCause, StoredState};
+use crate::short;
 
 /// Encodes a state, and returns it also as it reads back. Otherwise the store could not be opened again. A process manager that continues
 /// with this state behaves the same before and after a restart, even if it differs from the original.
@@ -18,16 +19,13 @@ pub(super) fn round_trip(
         || {
             let encoded = state.encode().and_then(one_line);
             let encoded = encoded.map_err(|error| {
-                format!(
-                    "the state does not serialize: {}",
-                    crate::short::reason(&error)
-                )
+                format!("the state does not serialize: {}", short::reason(error))
             })?;
             match (definition.decode)(encoded.get()) {
                 Ok(read) => Ok((encoded, read)),
                 Err(error) => Err(format!(
                     "the state does not read back: {}",
-                    crate::short::reason(&error)
+                    short::reason(error)
                 )),
             }
         },
@@ -35,7 +33,7 @@ pub(super) fn round_trip(
     match encoded {
         Ok(encoded) => encoded.map_err(|reason| FailureCause::Undecodable { reason }),
         Err(error) => Err(FailureCause::Panicked {
-            message: crate::short::reason(&error),
+            message: short::reason(error),
         }),
     }
 }
@@ -54,8 +52,8 @@ pub(super) fn decode_state(definition: &Definition, state: &str) -> Result<State
         || format!("the decoding of the state of `{}`", definition.name),
         || (definition.decode)(state),
     );
-    let decoded = decoded.map_err(|error| crate::short::reason(&error))?;
-    decoded.map_err(|error| crate::short::reason(&error))
+    let decoded = decoded.map_err(short::reason)?;
+    decoded.map_err(short::reason)
 }
 
 /// The initial state.
@@ -64,7 +62,7 @@ pub(super) fn default_state(definition: &Definition) -> Result<State, String> {
         || format!("the default of `{}`", definition.name),
         definition.default,
     );
-    state.map_err(|error| crate::short::reason(&error))
+    state.map_err(short::reason)
 }
 
 /// The same value without line breaks. A commit is one line, and raw JSON inside the value may contain line breaks.
@@ -90,8 +88,8 @@ pub(crate) fn migrated(
         || format!("the migration of the state of `{}`", definition.name),
         || (definition.current)(StoredState::new(version, state)),
     );
-    let state = migrated.map_err(|error| crate::short::reason(&error))?;
-    let state = state.map_err(|error| crate::short::reason(&error))?;
+    let state = migrated.map_err(short::reason)?;
+    let state = state.map_err(short::reason)?;
     encode_state(definition, &state).map_err(|cause| cause.reason())
 }
 

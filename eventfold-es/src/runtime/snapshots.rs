@@ -14,6 +14,7 @@ use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::finite;
 use crate::journal::{Journal, Snapshot, StateChecked, StreamEnd, StreamId, StreamReader};
+use crate::short;
 
 /// The maximum number of snapshots that wait to be saved. Each holds a copy of a state. Beyond it, snapshots are taken later.
 const MAX_WAITING: usize = 16;
@@ -249,12 +250,7 @@ fn decode<A: Aggregate>(state: &RawValue) -> Result<A, String> {
     let what = || format!("the decoding of the state of `{}`", A::AGGREGATE_TYPE);
     guard(what, || serde_json::from_str(state.get()))
         .map_err(|error| error.to_string())?
-        .map_err(|error| {
-            format!(
-                "the state does not read back: {}",
-                crate::short::reason(&error)
-            )
-        })
+        .map_err(|error| format!("the state does not read back: {}", short::reason(error)))
 }
 
 /// Encodes a state, and checks that it reads back.
@@ -262,12 +258,7 @@ fn encode<A: Aggregate>(state: &A) -> Result<Box<RawValue>, String> {
     let what = || format!("the encoding of the state of `{}`", A::AGGREGATE_TYPE);
     let encoded = guard(what, || finite::to_raw_value(state))
         .map_err(|error| error.to_string())?
-        .map_err(|error| {
-            format!(
-                "the state does not serialize: {}",
-                crate::short::reason(&error)
-            )
-        })?;
+        .map_err(|error| format!("the state does not serialize: {}", short::reason(error)))?;
     decode::<A>(&encoded)?;
     Ok(encoded)
 }

@@ -21,6 +21,7 @@ use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
 use crate::error::{ExecuteError, StoreError};
 use crate::journal::{Outcome, ProposedAppend, StreamId, Streams};
 use crate::process_manager::FailureCause;
+use crate::short;
 
 /// A command whose target is known.
 pub(super) type Staged = Box<dyn StagedCommand>;
@@ -168,8 +169,8 @@ fn erase<A: DispatchTarget>(envelope: &Envelope<A>) -> CommandEnvelope {
     );
     let reason = match erased {
         Ok(Ok(erased)) => return erased,
-        Ok(Err(error)) => crate::short::reason(&error),
-        Err(error) => crate::short::reason(&error),
+        Ok(Err(error)) => short::reason(error),
+        Err(error) => short::reason(error),
     };
     CommandEnvelope {
         aggregate_type: A::AGGREGATE_TYPE.to_owned(),

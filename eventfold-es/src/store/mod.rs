@@ -225,7 +225,8 @@ impl AggregateStore {
     ///
     /// Commands are executed until the running calls of event handlers have returned, for at most
     /// [`handler_patience`](AggregateStoreBuilder::handler_patience) and 5 seconds. Later commands fail with [`StoreError::Closed`]. A call
-    /// of a database that does not return within four seconds is [given up](crate::Sink#calls-that-do-not-return): its events are written after the next opening.
+    /// of a database has four seconds to return. Then it is [given up](crate::Sink#calls-that-do-not-return), and its events are written after
+    /// the next opening.
     ///
     /// # Errors
     ///

@@ -15,6 +15,7 @@ use crate::error::StoreError;
 use crate::guarded::{blocking, guard};
 use crate::projection::{Index, RowProjection};
 use crate::rows::{EncodeError, Query, RowTable, RowsError, prefix_of_text};
+use crate::short;
 
 /// The rows of a projection. Made by [`AggregateStore::rows`].
 ///
@@ -125,7 +126,7 @@ impl FromStr for PageToken {
         // Without a place it would be the first page again.
         let place = bytes.collect::<Option<Vec<_>>>();
         let place = place.filter(|place| !place.is_empty());
-        let invalid = || InvalidPageToken(crate::short::id(text));
+        let invalid = || InvalidPageToken(short::id(text));
         Ok(Self {
             place: place.ok_or_else(invalid)?,
         })

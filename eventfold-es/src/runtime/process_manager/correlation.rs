@@ -9,6 +9,7 @@ use super::definition::Definition;
 use crate::event::RecordedEvent;
 use crate::journal::StreamId;
 use crate::process_manager::{FailureCause, Join, JoinKind};
+use crate::short;
 
 /// The instance of a key when an event arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,7 @@ pub(super) fn joins(
     match correlated {
         Ok(Ok(correlation)) => Ok(correlation.into_joins()),
         Ok(Err(error)) => Err(FailureCause::Undecodable {
-            reason: crate::short::reason(&error),
+            reason: short::reason(error),
         }),
         Err(error) => Err(cause_of(&error)),
     }

@@ -11,6 +11,7 @@ use super::definition::{Definition, State};
 use super::rows::{HoldRow, InstanceRow, InstanceTable, Status, put, read, remove};
 use crate::journal::RowChange;
 use crate::process_manager::{FailureCause, StoredState};
+use crate::short;
 
 /// The number of instances that remain cached without changes in flight.
 const IDLE_INSTANCES: usize = 4096;
@@ -97,8 +98,8 @@ impl Instance {
             || (self.definition.current)(stored),
         );
         let current = match current {
-            Ok(current) => current.map_err(|error| crate::short::reason(&error)),
-            Err(error) => Err(crate::short::reason(&error)),
+            Ok(current) => current.map_err(short::reason),
+            Err(error) => Err(short::reason(error)),
         };
         match current {
             Ok(state) => {

@@ -52,6 +52,7 @@ use crate::error::StoreError;
 use crate::event::RecordedEvent;
 use crate::journal::StreamId;
 use crate::process_manager::{FailureCause, Join};
+use crate::short;
 
 pub(crate) use calls::AnyHandler;
 pub(crate) use definition::Definition;
@@ -104,10 +105,10 @@ pub(crate) struct Shown {
 fn cause_of(error: &StoreError) -> FailureCause {
     match error {
         StoreError::Panicked { .. } => FailureCause::Panicked {
-            message: crate::short::reason(error),
+            message: short::reason(error),
         },
         other => FailureCause::Undecodable {
-            reason: crate::short::reason(other),
+            reason: short::reason(other),
         },
     }
 }

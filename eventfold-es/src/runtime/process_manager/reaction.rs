@@ -14,6 +14,7 @@ use crate::clock::millis_since_1970;
 use crate::event::RecordedEvent;
 use crate::journal::{RowChange, StreamId};
 use crate::process_manager::{Effects, FailureCause, SourceEvent, TimerChange};
+use crate::short;
 
 /// The delay, in milliseconds, from which a deadline starts a new chain of reactions. A loop with such a delay is harmless. For example, a
 /// process manager may arm a deadline every month without end.
@@ -89,7 +90,7 @@ impl Delivery<'_> {
         match reacted {
             Ok(Ok(effects)) => Ok(effects),
             Ok(Err(error)) => Err(FailureCause::Undecodable {
-                reason: crate::short::reason(&error),
+                reason: short::reason(error),
             }),
             Err(error) => Err(cause_of(&error)),
         }

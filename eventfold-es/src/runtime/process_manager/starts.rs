@@ -92,7 +92,7 @@ impl Starts {
         self.note.as_ref().is_some_and(|note| note.starts > 1)
     }
 
-    /// Whether the work is given up, and why: its commit is too large, or too many starts of it had no end.
+    /// The cause for which the work is given up, if it is. Its commit is too large, or too many of its starts had no end.
     pub(super) fn given_up(&self, what: &str) -> Option<FailureCause> {
         let too_large = self.sizes.as_ref().and_then(|sizes| sizes.denied(what));
         let begun = self.note.as_ref().and_then(|note| note.begun.get(what));
@@ -170,7 +170,7 @@ impl ProcessManagerRunner {
         self.save_note().await
     }
 
-    /// Notes the work before user code is called. Work that is [given up](Starts::given_up) is not noted, and the cause is returned.
+    /// Notes the work before user code is called. Returns the cause if the work is [given up](Starts::given_up), and notes nothing then.
     pub(super) async fn begins(
         &mut self,
         what: impl FnOnce() -> String,

@@ -216,7 +216,7 @@ impl Writer {
             }
             Written::CutBack(error) => {
                 let reason: Arc<str> = format!("the journal could not be written ({error})").into();
-                // Whoever learns of the failure finds it in the health.
+                // Before the answer: a caller who learns of the failure finds it in the health.
                 self.pulse.wrote(Some(Arc::clone(&reason)));
                 self.refuse(batch, &CommitError::Refused(reason));
             }
