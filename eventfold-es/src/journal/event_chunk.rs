@@ -51,7 +51,7 @@ enum IdPlace {
 }
 
 /// A place among the events of a chunk.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct EventPlace {
     /// The place among the commits.
     commit: usize,
@@ -140,7 +140,7 @@ impl EventChunk {
     }
 
     /// The events, in their order.
-    pub(crate) fn events(&self) -> impl Iterator<Item = CommittedEvent<'_>> {
+    pub(crate) fn events(&self) -> impl Iterator<Item = CommittedEvent<'_>> + Clone {
         let mut place = EventPlace::default();
         iter::from_fn(move || self.next(&mut place))
     }

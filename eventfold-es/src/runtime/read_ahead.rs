@@ -4,6 +4,9 @@ use super::chunk_queue::ChunkQueue;
 use crate::error::StoreError;
 use crate::journal::{Cursor, EventChunk, Log};
 
+/// The other thread reads while the first chunk is handled, which is therefore small.
+const FIRST_BYTES: u64 = 64 << 10;
+
 /// Calls `work` with the events between the cursor and a position, in order, and with the cursor after them. A chunk has
 /// about this number of bytes of the journal. If there is more than one chunk, another thread reads ahead. The first error
 /// ends the work. A read error comes after the events that were read before it. Blocks.
@@ -17,7 +20,7 @@ pub(super) fn read_ahead(
     let mut used = EventChunk::default();
     while cursor.position < position {
         let before = cursor.position;
-        let chunk = log.read_events(&mut cursor, bytes, used)?;
+        let chunk = log.read_events(&mut cursor, bytes.min(FIRST_BYTES), used)?;
         if cursor.position == before {
             break;
         }

@@ -92,7 +92,7 @@ impl<P: SinkProjection> Follower<P> {
         self.current.stored.clone_from(&stored);
         let Some(stored) = stored else {
             // The tables exist from now on, though no event may come for long.
-            self.attempt(State::Current, &[], &new)?;
+            self.save(State::Current, &new)?;
             self.current.cursor = Cursor::default();
             self.is_at(State::Current, new);
             return Ok(());

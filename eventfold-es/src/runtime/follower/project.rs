@@ -1,5 +1,6 @@
 //! The events of a chunk, in transactions of the sink.
 
+use std::iter::{self, Peekable};
 use std::sync::Arc;
 
 use super::fault::{fault, text};
@@ -19,12 +20,13 @@ const SAVE_EVENTS: u64 = 10_000;
 const ATTEMPTS: u32 = 3;
 
 /// The end of an attempt to project some events.
-pub(super) enum Attempt {
-    Done,
+enum Attempt {
+    /// They are projected, and this is the saved progress.
+    Done(SavedProgress),
     /// The event with this index cannot be projected.
     Failed(usize, Cause),
-    /// The sink refuses to commit, because of one or several of the events.
-    Refused(Cause),
+    /// The sink refuses to commit this number of events, because of one or several of them.
+    Refused(usize, Cause),
 }
 
 /// The reason why an event cannot be projected.
@@ -44,59 +46,59 @@ impl<P: SinkProjection> Follower<P> {
         chunk: &EventChunk,
         cursor: Cursor,
     ) -> Result<Option<u64>, Halt> {
-        let Some(progress) = self.place(of).progress.clone() else {
+        let Some(mut progress) = self.place(of).progress.clone() else {
             return Err(Halt::Moved);
         };
-        let events: Vec<_> = chunk
-            .events()
-            .filter(|event| event.position > progress.position && is_subscribed::<P>(event))
-            .collect();
-        let mut rest = &events[..];
-        let mut progress = progress;
-        let mut at_once = rest.len();
-        while !rest.is_empty() {
-            let (part, others) = rest.split_at(at_once.clamp(1, rest.len()));
-            let seen = match others.is_empty() {
-                true => cursor.position,
-                false => progress.position,
-            };
-            let next = after(&progress, part, seen);
-            match self.attempt(of, part, &next)? {
-                Attempt::Done => {
-                    if !others.is_empty() {
-                        self.is_at(of, next.clone());
-                    }
-                    progress = next;
-                    rest = others;
-                    at_once = rest.len();
+        let from = progress.position;
+        let events = chunk.events();
+        let mut rest = events
+            .filter(move |event| event.position > from && is_subscribed::<P>(event))
+            .peekable();
+        let mut last = None;
+        let mut most = usize::MAX;
+        while rest.peek().is_some() {
+            let attempt = self.attempt(of, &mut rest, most, &progress, cursor.position)?;
+            let next = match attempt {
+                Attempt::Done(next) => {
+                    last = next.event.as_ref().map(|event| event.position);
+                    next
                 }
                 // The failing event is tried again, as the first of its transaction.
-                Attempt::Failed(before @ 1.., _) => at_once = before,
-                Attempt::Refused(_) if part.len() > 1 => at_once = part.len() / 2,
-                Attempt::Failed(0, cause) | Attempt::Refused(cause) => {
-                    let Some((event, others)) = rest.split_first() else {
+                Attempt::Failed(before @ 1.., _) => {
+                    most = before;
+                    continue;
+                }
+                Attempt::Refused(events @ 2.., _) => {
+                    most = events / 2;
+                    continue;
+                }
+                Attempt::Failed(_, cause) | Attempt::Refused(_, cause) => {
+                    let Some(event) = rest.next() else {
                         break;
                     };
-                    let next = self.skip(of, *event, cause, &progress)?;
-                    self.attempt(of, &[], &next)?;
-                    self.is_at(of, next.clone());
-                    progress = next;
-                    rest = others;
-                    at_once = rest.len();
+                    let next = self.skip(of, event, cause, &progress)?;
+                    self.save(of, &next)?;
+                    last = Some(event.position);
+                    next
                 }
+            };
+            if rest.peek().is_some() {
+                self.is_at(of, next.clone());
             }
+            progress = next;
+            most = usize::MAX;
         }
         if cursor.position >= progress.position + SAVE_EVENTS {
             let next = SavedProgress {
                 position: cursor.position,
                 ..progress.clone()
             };
-            self.attempt(of, &[], &next)?;
+            self.save(of, &next)?;
             progress = next;
         }
         let place = self.place(of);
         (place.progress, place.cursor) = (Some(progress), cursor);
-        Ok(events.last().map(|event| event.position))
+        Ok(last)
     }
 
     /// The progress behind an event that cannot be projected, if it is skipped.
@@ -135,18 +137,28 @@ impl<P: SinkProjection> Follower<P> {
         Ok(next)
     }
 
-    /// Projects events in one transaction, and saves the progress behind them.
-    pub(super) fn attempt(
+    /// Saves a progress, in a transaction without events.
+    pub(super) fn save(&mut self, of: State, next: &SavedProgress) -> Result<(), Halt> {
+        self.attempt(of, &mut iter::empty().peekable(), 0, next, next.position)?;
+        Ok(())
+    }
+
+    /// Projects so many events at most in one transaction, and saves the progress behind them. `end` is the position behind
+    /// all events. If it is done, `rest` begins behind them.
+    fn attempt<'e, E: Iterator<Item = CommittedEvent<'e>> + Clone>(
         &mut self,
         of: State,
-        events: &[CommittedEvent<'_>],
-        next: &SavedProgress,
+        rest: &mut Peekable<E>,
+        most: usize,
+        progress: &SavedProgress,
+        end: u64,
     ) -> Result<Attempt, Halt> {
         let expected = self.place(of).stored.clone();
         let pulse = Arc::clone(&self.pulse);
-        let next = to_json(next)?;
         let mut halt = None;
         let mut failed = None;
+        let mut number = 0;
+        let mut done = None;
         let transacted = self.try_save(of, &mut |tx, stored| {
             if stored != expected.as_deref() {
                 halt = Some(Halt::Moved);
@@ -158,36 +170,58 @@ impl<P: SinkProjection> Follower<P> {
                 halt = Some(Halt::Event(error));
                 return None;
             }
-            for (index, event) in events.iter().enumerate() {
+            let mut events = rest.clone();
+            let mut last = None;
+            number = 0;
+            for event in events.by_ref().take(most) {
                 if !pulse.beat() {
                     halt = Some(Halt::Asked);
                     return None;
                 }
-                if let Err(cause) = project_one::<P>(*event, tx) {
-                    failed = Some((index, cause));
+                if let Err(cause) = project_one::<P>(event, tx) {
+                    failed = Some((number, cause));
                     return None;
                 }
+                number += 1;
+                last = Some(event);
             }
-            Some(next.clone())
+            let seen = match events.peek() {
+                None => end,
+                Some(_) => progress.position,
+            };
+            let next = after(progress, last, seen);
+            match to_json(&next) {
+                Ok(json) => {
+                    done = Some((next, json.clone(), events));
+                    Some(json)
+                }
+                Err(error) => {
+                    halt = Some(error);
+                    None
+                }
+            }
         });
-        match (halt, failed, transacted) {
+        match (halt, failed, transacted, done) {
             (Some(halt), ..) => Err(halt),
-            (None, Some((_, cause)), _) if cause.is_of_database => Err(Halt::Sink(cause.error)),
+            (None, Some((_, cause)), ..) if cause.is_of_database => Err(Halt::Sink(cause.error)),
             // If the transaction could be rolled back, the connection works, and the cause is the event.
-            (None, Some((index, cause)), Ok(())) => Ok(Attempt::Failed(index, cause)),
-            (None, None, Ok(())) => {
-                self.place(of).stored = Some(next);
-                Ok(Attempt::Done)
+            (None, Some((index, cause)), Ok(()), _) => Ok(Attempt::Failed(index, cause)),
+            (None, None, Ok(()), Some((next, json, events))) => {
+                self.place(of).stored = Some(json);
+                *rest = events;
+                Ok(Attempt::Done(next))
             }
-            (None, None, Err((error, SinkFault::Event))) if !events.is_empty() => {
+            (None, None, Ok(()), None) => Err(Halt::Moved),
+            (None, None, Err((error, SinkFault::Event)), _) if number > 0 => {
                 self.connection = None;
-                Ok(Attempt::Refused(Cause {
+                let cause = Cause {
                     error,
                     is_unknown: false,
                     is_of_database: false,
-                }))
+                };
+                Ok(Attempt::Refused(number, cause))
             }
-            (None, _, Err((error, _))) => Err(Halt::Sink(error)),
+            (None, _, Err((error, _)), _) => Err(Halt::Sink(error)),
         }
     }
 }
@@ -205,13 +239,17 @@ pub(super) fn is_subscribed<P: SinkProjection>(event: &CommittedEvent<'_>) -> bo
     P::SUBSCRIPTIONS.contains(&&**event.stream.aggregate_type)
 }
 
-/// The progress behind some events, which are all of the subscribed events up to a position.
-fn after(progress: &SavedProgress, events: &[CommittedEvent<'_>], position: u64) -> SavedProgress {
-    let last = events.last();
+/// The progress behind some events, which are all of the subscribed events up to a position. `last` is the last of them.
+fn after(
+    progress: &SavedProgress,
+    last: Option<CommittedEvent<'_>>,
+    position: u64,
+) -> SavedProgress {
     let last_position = last.map_or(0, |event| event.position);
+    let last = last.as_ref().map(saved_event);
     SavedProgress {
         position: position.max(last_position).max(progress.position),
-        event: last.map(saved_event).or_else(|| progress.event.clone()),
+        event: last.or_else(|| progress.event.clone()),
         ..progress.clone()
     }
 }

@@ -124,7 +124,7 @@ impl<P: SinkProjection> Follower<P> {
                 }
                 self.new = Place::default();
                 let first = SavedProgress::new::<P>();
-                self.attempt(State::New, &[], &first)?;
+                self.save(State::New, &first)?;
                 self.new.progress = Some(first);
             }
         }
